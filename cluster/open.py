@@ -1,0 +1,57 @@
+"""Open the Dask cluster that the settings describe."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from cluster.settings import ClusterSettings
+
+GIB = 2**30
+
+
+def check_cluster(settings: ClusterSettings) -> None:
+    """Raise ValueError, before anything starts, where the settings ask for a cluster that cannot be opened."""
+    if settings.kind != "local":
+        raise ValueError(f"cluster.kind {settings.kind!r} is not available yet; allowed now: 'local'")
+
+
+@contextmanager
+def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Iterator[Client]:
+    """A client of a cluster whose workers train one child at a time. Closes both at the end.
+
+    Workers are processes started by spawn: a fork of a process in which torch has run threads hangs.
+    """
+    check_cluster(settings)
+    with dask.config.set(_dask_configuration(settings)):
+        workers = settings.workers or local_workers(settings, threads_per_child)
+        with LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=settings.dashboard,
+            worker_dashboard_address=None,
+            memory_limit=MEMORY_LIMIT // workers,
+            silence_logs=logging.ERROR,
+        ) as cluster, Client(cluster) as client:  # fmt: skip
+            yield client
+
+
+def local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
+    """One worker for each child that the cores bear, as far as memory goes."""
+    by_memory = int(MEMORY_LIMIT / GIB / settings.worker_memory_gib)
+    return max(1, min(CPU_COUNT // threads_per_child, by_memory))
+
+
+def _dask_configuration(settings: ClusterSettings) -> dict[str, object]:
+    return {
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.scheduler.allowed-failures": settings.allowed_failures,
+        "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
+        "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
+    }

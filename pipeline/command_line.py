@@ -1,0 +1,152 @@
+"""The command line: `wavenas run|resume|status|report|experiments`.
+
+Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
+commands that need them, so that help is quick.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UserError
+
+app = typer.Typer(
+    help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Option(help="What to search for; `wavenas experiments` lists them.")] = "digits",
+    run: Annotated[Path | None, typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR")] = None,
+    cluster: Annotated[str | None, typer.Option(help="local, cuda or slurm.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    policy: Annotated[str | None, typer.Option(help="controller or random.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: section.key=value, as often as needed.", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    """Start a search."""
+    from pipeline.configuration import override
+    from pipeline.experiments import experiment_named
+
+    with _exit_codes() as interrupted:
+        configuration = experiment_named(experiment)
+        options = {
+            "cluster.kind": cluster, "data.folder": data and str(data.resolve()), "search.policy": policy,
+            "search.samples": samples, "search.seed": seed,
+        }  # fmt: skip
+        given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+        configuration = override(configuration, [*given, *(set_ or [])])
+        from pipeline.driver import start_run
+        from pipeline.run_folder import free_folder
+
+        folder = run or free_folder(Path("runs"), experiment)
+        interrupted.append(folder)
+        start_run(folder, configuration, _console(f"Experiment {experiment}; everything goes to {folder}"))
+        _what_next(folder)
+
+
+@app.command()
+def resume(folder: RunFolder) -> None:
+    """Go on with an interrupted run."""
+    with _exit_codes() as interrupted:
+        from pipeline.driver import resume_run
+        from pipeline.run_folder import open_run
+
+        open_run(folder)
+        interrupted.append(folder)
+        resume_run(folder, _console(f"Going on with {folder}"))
+        _what_next(folder)
+
+
+@app.command()
+def status(folder: RunFolder) -> None:
+    """Tell how far a run is, also while it is going on."""
+    with _exit_codes():
+        from pipeline.status import status_text
+
+        typer.echo(status_text(folder))
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Make a run's report again from its tables."""
+    with _exit_codes():
+        from pipeline.report import write_report
+        from pipeline.run_folder import open_run
+
+        for path in write_report(*open_run(folder)):
+            typer.echo(path)
+
+
+@app.command()
+def experiments(name: Annotated[str | None, typer.Argument(help="Show one experiment's configuration.")] = None) -> None:
+    """List the experiments, or show the settings of one."""
+    from pipeline.configuration import to_dict
+    from pipeline.experiments import EXPERIMENTS, experiment_named
+
+    with _exit_codes():
+        if name is not None:
+            typer.echo(json.dumps(to_dict(experiment_named(name)), indent=2))
+            return
+        for known, function in EXPERIMENTS.items():
+            typer.echo(f"{known:16} {(function.__doc__ or '').strip()}")
+
+
+@contextmanager
+def _exit_codes() -> Iterator[list[Path]]:
+    """Turn errors into messages and exit codes. A folder put into the list is one that can be resumed."""
+    resumable: list[Path] = []
+    try:
+        yield resumable
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted.", err=True)
+        if resumable and (resumable[0] / "config.json").exists():
+            typer.echo(f"Nothing that ended is lost. Go on with: {_command(resumable[0])}", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _command(folder: Path) -> str:
+    """The exact command that resumes a run, as it can be typed here."""
+    if "MAKELEVEL" in os.environ and folder.parent == Path("runs"):
+        return f"make resume RUN={folder.name}"
+    return f"{sys.executable} -m pipeline resume {folder}"
+
+
+def _console(first_line: str):  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    console = Console()
+    console.print(first_line, highlight=False, soft_wrap=True)
+    return console
+
+
+def _what_next(folder: Path) -> None:
+    typer.echo(f"Results: {folder}/results, samples, epochs, updates (Parquet); report: {folder}/report")
+    typer.echo("Read them with pandas:")
+    typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
+
+
+def main() -> None:
+    """The entry point of `wavenas`."""
+    app()

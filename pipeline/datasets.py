@@ -1,0 +1,136 @@
+"""Find, check and decode a data set once, on the driver; workers read the prepared arrays.
+
+Prepared are the training images alone: a search never opens the test split.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UserError
+from pipeline.files import sync_folder
+from tasks.data import split_indices
+from tasks.settings import DataSettings
+
+CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000
+DIGITS_TRAIN = 1_437  # of 1,797; the last 360, by other writers, are left for a test
+HOW_TO_GET_CIFAR10 = (
+    "Get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there,"
+    " or save the splits of the Hugging Face data set uoft-cs/cifar10 there as train.parquet and test.parquet;"
+    " name another folder with DATA=… or --data."
+)
+
+Arrays = tuple[np.ndarray, np.ndarray]  # images (examples, channels, height, width) uint8, labels (examples,) int64
+
+
+def prepare_data(settings: DataSettings, cache: Path) -> Path:
+    """The folder with images.npy and labels.npy of a data set's training split, decoded now if need be.
+
+    Raises UserError where files are missing, short or corrupt, or the settings ask for more images than there are.
+    """
+    fingerprint, decode = _digits() if settings.dataset == "digits" else _cifar10(Path(settings.folder or "data"))
+    folder = cache / f"{settings.dataset}-{fingerprint}"
+    if not folder.is_dir():
+        _store(decode(), folder)
+    labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+    try:
+        split_indices(len(labels), settings)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return folder
+
+
+def _store(arrays: Arrays, folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    aside.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(("images", "labels"), arrays, strict=True):
+        np.save(aside / f"{name}.npy", array, allow_pickle=False)
+    try:
+        aside.rename(folder)
+    except OSError:  # another driver was faster
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(aside)
+    sync_folder(folder.parent)
+
+
+def _digits() -> tuple[str, Callable[[], Arrays]]:
+    def decode() -> Arrays:
+        from sklearn.datasets import load_digits  # bundled with scikit-learn: 8×8 pixels of 17 shades of grey
+
+        digits = load_digits()
+        images = np.rint(digits.images[:DIGITS_TRAIN, None] * (255 / 16)).astype(np.uint8)
+        return images, digits.target[:DIGITS_TRAIN].astype(np.int64)
+
+    return "bundled", decode
+
+
+def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
+    """A fingerprint of the files in a folder, Parquet or torchvision's, and how to decode them."""
+    if (folder / "train.parquet").is_file():
+        _check_rows(folder / "train.parquet", CIFAR10_TRAIN)
+        _check_rows(folder / "test.parquet", CIFAR10_TEST)
+        digest = hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
+        return digest[:16], lambda: _decode_parquet(folder / "train.parquet")
+    return "torchvision", lambda: _load_torchvision(folder)
+
+
+def _check_rows(path: Path, expected: int) -> None:
+    """Look at a file's footer alone."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
+    columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
+    if not {"img.bytes", "label"} <= columns:
+        raise UserError(f"{path}: has the columns {', '.join(sorted(columns))}; looked for img.bytes and label")
+    if metadata.num_rows != expected:
+        raise UserError(f"{path}: {metadata.num_rows:,} images, but CIFAR-10 has {expected:,} there. {HOW_TO_GET_CIFAR10}")
+
+
+def _decode_parquet(path: Path) -> Arrays:
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+
+    try:
+        table = pq.read_table(path, columns=["img.bytes", "label"])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
+    labels = table["label"].to_numpy().astype(np.int64)
+    if labels.min() < 0 or labels.max() > 9:
+        raise UserError(f"{path}: labels from {labels.min()} to {labels.max()}; allowed are 0 to 9")
+    images = np.empty((len(labels), 3, 32, 32), np.uint8)
+    encoded = table["img"].combine_chunks().field("bytes")
+    for row, content in enumerate(encoded):
+        try:
+            image = decode_image(torch.frombuffer(bytearray(content.as_py() or b"?"), dtype=torch.uint8), ImageReadMode.RGB)
+        except RuntimeError as error:
+            raise UserError(f"{path}, row {row}: img.bytes is not an image that can be decoded ({error})") from error
+        if image.shape != (3, 32, 32):
+            raise UserError(f"{path}, row {row}: an image of {image.shape[2]}×{image.shape[1]} pixels; CIFAR-10 has 32×32")
+        images[row] = image.numpy()
+    return images, labels
+
+
+def _load_torchvision(folder: Path) -> Arrays:
+    from torchvision.datasets import CIFAR10
+
+    looked_for = f"looked for {folder}/train.parquet and {folder}/cifar-10-batches-py"
+    try:
+        dataset = CIFAR10(str(folder), train=True, download=False)
+    except RuntimeError:
+        damaged = "damaged" if (folder / "cifar-10-batches-py").exists() else "missing"
+        print(f"CIFAR-10 is {damaged} ({looked_for}): downloading it there.", flush=True)
+        try:
+            dataset = CIFAR10(str(folder), train=True, download=True)
+        except (RuntimeError, OSError) as error:
+            raise UserError(f"CIFAR-10 is {damaged}: {looked_for}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error
+    return dataset.data.transpose(0, 3, 1, 2).copy(), np.asarray(dataset.targets, np.int64)

@@ -1,0 +1,55 @@
+"""Draw a convolutional architecture in the manner of Figure 7: layers in a column, skip connections as arcs."""
+
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from models.conv_space import ConvArchitecture
+
+BOX_WIDTH, BOX_HEIGHT = 3.4, 0.6
+
+
+def draw_architecture(architecture: ConvArchitecture, title: str, path: Path) -> Path:
+    """Write a picture of the network, the image at the bottom and the classifier on top."""
+    labels = ["image"]
+    labels += [f"{layer.filter_height}×{layer.filter_width}, {layer.num_filters} filters" for layer in architecture.layers]
+    labels += ["classifier"]
+    connections = [
+        (source, index)
+        for index, layer in enumerate(architecture.layers, start=1)
+        for source in ([number + 1 for number in layer.inputs] or [0])
+    ]
+    connections += [(end + 1, len(labels) - 1) for end in architecture.loose_ends()]
+    figure, axes = plt.subplots(figsize=(6, 0.62 * len(labels) + 0.8), layout="constrained")
+    for level, label in enumerate(labels):
+        _box(axes, level, label, plain=0 < level < len(labels) - 1)
+    for source, target in connections:
+        _arrow(axes, source, target)
+    axes.set(xlim=(-4.2, 4.2), ylim=(-0.6, len(labels) - 0.4), title=title)
+    axes.title.set_fontsize(10)
+    axes.axis("off")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
+
+
+def _box(axes: Axes, level: int, label: str, *, plain: bool) -> None:
+    corner = (-BOX_WIDTH / 2, level - BOX_HEIGHT / 2)
+    colour = "#dceef3" if plain else "#eeeeee"
+    axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec="#0b6e8a", lw=0.8))
+    axes.text(0, level, label, ha="center", va="center", fontsize=9)
+
+
+def _arrow(axes: Axes, source: int, target: int) -> None:
+    """Straight to the next level, else an arc on the right for an even span and on the left for an odd one."""
+    span = target - source
+    if span == 1:
+        start, end, bend = (0.0, source + BOX_HEIGHT / 2), (0.0, target - BOX_HEIGHT / 2), 0.0
+    else:
+        side = 1 if span % 2 == 0 else -1
+        start, end = (side * BOX_WIDTH / 2, float(source)), (side * BOX_WIDTH / 2, float(target))
+        bend = side * min(0.9, 1.6 / span)
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "#555555", "lw": 0.9}
+    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", **style))

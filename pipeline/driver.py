@@ -1,0 +1,110 @@
+"""The driver: one run from its configuration to its report, however often it is interrupted."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from cluster.open import check_cluster, open_cluster
+from models.space import SearchSpace, load_function
+from pipeline.configuration import Configuration
+from pipeline.datasets import prepare_data
+from pipeline.errors import UserError
+from pipeline.progress import Progress, log, log_to
+from pipeline.report import write_report
+from pipeline.run_folder import create_run, driver_lock, open_run
+from pipeline.run_paths import RunPaths
+from pipeline.summary import summary_text
+from pipeline.tables import Tables, read_table
+from pipeline.waves import Search, rewards_so_far, run_search
+
+
+def check_configuration(configuration: Configuration) -> None:
+    """Raise UserError for what can be seen to be wrong before anything starts."""
+    try:
+        check_cluster(configuration.cluster)
+        space = SearchSpace(configuration.space.function, configuration.space.options)
+        space.check_options()
+        load_function(configuration.child.task)
+        space.paths(configuration.search.depth, 1)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    if configuration.data.crop > configuration.data.upsample:
+        raise UserError(f"data.crop = {configuration.data.crop}: allowed is at most data.upsample = {configuration.data.upsample}")
+
+
+def start_run(folder: Path, configuration: Configuration, console: Console) -> None:
+    """Check, prepare the data, make the run folder and run. Raises UserError before anything is left behind."""
+    check_configuration(configuration)
+    if RunPaths(folder).config.exists():
+        create_run(folder, configuration)  # says why not
+    data_path = prepare_data(configuration.data, RunPaths(folder).prepared_data)
+    _drive(create_run(folder, configuration), configuration, data_path, console)
+
+
+def resume_run(folder: Path, console: Console) -> None:
+    """Go on with a run from where it was interrupted, or make the report of a finished one again."""
+    paths, configuration = open_run(folder)
+    check_configuration(configuration)
+    _drive(paths, configuration, prepare_data(configuration.data, paths.prepared_data), console)
+
+
+def _drive(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
+    with driver_lock(paths), log_to(paths), _terminated_as_interrupted():
+        try:
+            _search_all(paths, configuration, data_path, console)
+        except KeyboardInterrupt:
+            log.warning("interrupted")
+            raise
+        except Exception:
+            log.exception("the driver failed; what ended is kept, and the run can be resumed")
+            raise
+        write_report(paths, configuration)
+        log.info("finished")
+    console.print(f"\n{summary_text(paths, configuration)}\n", highlight=False, soft_wrap=True, markup=False)
+
+
+def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
+    """The search, and then its control: the same number of children from another policy."""
+    log.info("experiment %s in %s", configuration.experiment, paths.folder)
+    with open_cluster(configuration.cluster, configuration.child.threads) as client:
+        workers = len(client.scheduler_info()["workers"])
+        console.print(f"{workers} workers; dashboard at {client.dashboard_link}", highlight=False, soft_wrap=True)
+        for name, run_paths, run_configuration in _searches(paths, configuration):
+            rewards, done = rewards_so_far(run_paths), read_table(run_paths, "results", ["trial_id"]).num_rows
+            progress = Progress(console, name, run_configuration.search.samples, rewards, done)
+            tables = Tables(run_paths)
+            try:
+                with progress.watching():
+                    run_search(Search(client, run_paths, tables, run_configuration, data_path, progress))
+            finally:
+                tables.close()
+
+
+def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:
+    yield configuration.search.policy, paths, configuration
+    if configuration.search.control == "none":
+        return
+    search = replace(configuration.search, policy=configuration.search.control, control="none")
+    control = replace(configuration, search=search)
+    if not paths.control.config.exists():
+        create_run(paths.control.folder, control)
+    yield f"{search.policy} search", paths.control, control
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as batch systems send it, ends a run in the same orderly way as Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

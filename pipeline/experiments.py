@@ -1,0 +1,50 @@
+"""The experiments: each a function that returns a complete configuration."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pipeline.configuration import Configuration
+from pipeline.errors import UserError
+from tasks.settings import ChildSettings, ControllerSettings, DataSettings, SearchSettings, SpaceSettings
+
+
+def digits() -> Configuration:
+    """Small convolutional networks for scikit-learn's handwritten digits, against random search: two minutes."""
+    return Configuration(
+        experiment="digits",
+        search=SearchSettings(samples=200, replicas=1, depth=4, max_depth=4, control="random"),
+        controller=ControllerSettings(learning_rate=0.006),  # 25 steps have to do, where the paper takes thousands
+        space=SpaceSettings(options={"filter_heights": [1, 3, 5], "filter_widths": [1, 3, 5], "num_filters": [4, 8, 12, 16]}),
+        data=DataSettings(dataset="digits", num_validation=437, upsample=10, crop=8, flip=False),
+        child=ChildSettings(epochs=3, batch_size=32, reward_epochs=1),
+    )
+
+
+def cifar10() -> Configuration:
+    """The paper's search on CIFAR-10 without strides or pooling: 12,800 children of 50 epochs (section 4.1)."""
+    return Configuration(experiment="cifar10", controller=ControllerSettings(baseline_decay=0.99))
+
+
+def cifar10_small() -> Configuration:
+    """The same on CIFAR-10 for a laptop: 32 narrow children of 4 layers, 3 epochs of 4,000 images each."""
+    return replace(
+        cifar10(),
+        experiment="cifar10_small",
+        search=SearchSettings(samples=32, replicas=1, depth=4, max_depth=4),
+        controller=ControllerSettings(),
+        space=SpaceSettings(options={"num_filters": [6, 12, 18, 24]}),
+        data=DataSettings(num_train=4_000, num_validation=1_000),
+        child=ChildSettings(epochs=3, reward_epochs=1),
+    )
+
+
+EXPERIMENTS: dict[str, Callable[[], Configuration]] = {
+    function.__name__: function for function in (digits, cifar10, cifar10_small)
+}
+
+
+def experiment_named(name: str) -> Configuration:
+    """An experiment's configuration. Raises UserError with the names there are."""
+    if name not in EXPERIMENTS:
+        raise UserError(f"unknown experiment {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]()

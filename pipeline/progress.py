@@ -1,0 +1,110 @@
+"""What a person sees of a search while it runs: a live line on a terminal, else a plain line a wave, and a log file."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as ProgressBar
+
+from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
+from tasks.records import COUNTED
+
+log = logging.getLogger("wavenas")
+
+
+class Progress:
+    """Counts children, rewards and time left of one search. Use `watching` to show it."""
+
+    def __init__(self, console: Console, name: str, total: int, rewards: list[float], done: int) -> None:
+        self._console, self._name, self._total = console, name, total
+        self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=0.0)
+        self._done, self._done_before = done, done
+        self._failed = 0
+        self._baseline = 0.0
+        self._started = time.monotonic()
+        self._bar = ProgressBar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=total, completed=done, figures="")
+
+    @contextmanager
+    def watching(self) -> Iterator["Progress"]:
+        with self._bar:
+            yield self
+
+    def wave_started(self, wave: int, size: int, already: int) -> None:
+        again = f", {already} of them ended before" if already else ""
+        log.info("wave %d: %d children%s", wave, size, again)
+        self._show()
+
+    def child_ended(self, row: Row) -> None:
+        """A row of `results` that has just been written."""
+        self._done += 1
+        if row["status"] in COUNTED:
+            self._count, self._sum = self._count + 1, self._sum + row["reward"]
+            self._best = max(self._best, row["reward"])
+            log.info("trial %d: %s, reward %.4f, %.1f s", row["trial_id"], row["status"], row["reward"], row["seconds"])
+        else:
+            self._failed += 1
+            reason = (row["error"] or "no reason given").strip()
+            log.warning("trial %d: %s after %.1f s: %s", row["trial_id"], row["status"], row["seconds"], reason)
+        self._show()
+
+    def wave_ended(self, row: Row) -> None:
+        """A row of `updates` that has just been committed."""
+        self._baseline = row["baseline"]
+        mean = "none" if row["mean_reward"] is None else f"{row['mean_reward']:.4f}"
+        line = f"{self._name}, wave {row['wave']} done: {self._done} of {self._total} children, mean reward {mean}, {self.figures()}"
+        log.info("%s", line)
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False, soft_wrap=True)
+        self._show()
+
+    def figures(self) -> str:
+        """The state of the search in a few words."""
+        mean = self._sum / self._count if self._count else 0.0
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"best {self._best:.3f}, mean {mean:.3f}, baseline {self._baseline:.3f}{failed}, {self._time_left()}"
+
+    def _time_left(self) -> str:
+        trained = self._done - self._done_before
+        if not trained:
+            return "time left unknown"
+        seconds = (time.monotonic() - self._started) / trained * (self._total - self._done)
+        return f"{format_seconds(seconds)} left"
+
+    def _show(self) -> None:
+        self._bar.update(self._task, completed=self._done, figures=self.figures())
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 45s, 3m05s, 2h10m, 6d04h."""
+    whole = round(seconds)
+    for unit, smaller, names in ((86_400, 3_600, "dh"), (3_600, 60, "hm"), (60, 1, "ms")):
+        if whole >= unit:
+            return f"{whole // unit}{names[0]}{whole % unit // smaller:02d}{names[1]}"
+    return f"{whole}s"
+
+
+@contextmanager
+def log_to(paths: RunPaths) -> Iterator[None]:
+    """Append the log of a run to its file."""
+    handler = logging.FileHandler(paths.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

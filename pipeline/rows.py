@@ -1,0 +1,51 @@
+"""Table rows from what tasks return."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tasks.records import COUNTED, Sample, TrialResult, Update
+
+Row = dict[str, Any]
+
+
+def sample_row(trial_id: int, wave: int, index: int, depth: int, version: int, seed: int, m: int, sample: Sample) -> Row:
+    """A row of `samples`; `m` is the number of children a replica has in a wave."""
+    return {
+        "trial_id": trial_id, "wave": wave, "replica": index // m, "index": index, "depth": depth,
+        "tokens": list(sample.tokens), "architecture": json.dumps(sample.architecture), "log_prob": sample.log_prob,
+        "policy_version": version, "seed": seed,
+    }  # fmt: skip
+
+
+def result_row(result: TrialResult, wave: int, attempts: int) -> Row:
+    """A row of `results`."""
+    training = result.training
+    return {
+        "trial_id": result.trial_id, "wave": wave, "status": result.status, "reward": result.reward,
+        "metric": training.metric if training and result.status == "ok" else None,
+        "parameters": training and training.parameters, "flops": training and training.flops,
+        "seconds": result.seconds, "epochs": len(training.epochs) if training else 0, "worker": result.worker,
+        "device": training and training.device, "precision": training and training.precision,
+        "attempts": attempts, "reused_from": None, "error": result.error, "ended_at": time.time_ns() // 1_000,
+    }  # fmt: skip
+
+
+def epoch_rows(result: TrialResult) -> list[Row]:
+    """Rows of `epochs`."""
+    epochs = result.training.epochs if result.training else ()
+    return [{"trial_id": result.trial_id, **asdict(epoch)} for epoch in epochs]
+
+
+def update_row(update: Update, wave: int, results: Sequence[Row], seconds: float) -> Row:
+    """A row of `updates` from the wave's rows of `results`."""
+    counted = [row["reward"] for row in results if row["status"] in COUNTED]
+    return {
+        "update": update.state.version - 1, "wave": wave, "replica": 0, "baseline": update.baseline,
+        "mean_reward": sum(counted) / len(counted) if counted else None, "best_reward": max(counted, default=None),
+        "entropy": update.entropy, "gradient_norm": update.gradient_norm, "num_ok": len(counted),
+        "num_failed": len(results) - len(counted), "policy_version": update.state.version, "staleness": 0,
+        "seconds": seconds,
+    }  # fmt: skip

@@ -1,0 +1,53 @@
+"""Where everything of a run lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The names inside a run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "run.log"
+
+    @property
+    def journal(self) -> Path:
+        """Rows that ended since the last commit, a line each: what a crash must not lose."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def control(self) -> "RunPaths":
+        """The run of the control experiment, a run folder like any other."""
+        return RunPaths(self.folder / "control")
+
+    @property
+    def prepared_data(self) -> Path:
+        """Decoded data sets, shared by the runs of one folder and made anew where they are missing."""
+        return self.folder.resolve().parent / ".prepared"
+
+    def table(self, name: str) -> Path:
+        return self.folder / name
+
+    def checkpoint(self, wave: int) -> Path:
+        """The state of the search after `wave` waves."""
+        return self.checkpoints / f"wave-{wave:06d}.pt"

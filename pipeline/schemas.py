@@ -1,0 +1,102 @@
+"""The Parquet tables of a run, declared once: columns, types, meaning and key."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table whose rows are identified by the columns in `key`."""
+
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[tuple[str, pa.DataType, str], ...]  # name, type, meaning
+
+    @property
+    def arrow(self) -> pa.Schema:
+        fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in self.columns]
+        return pa.schema(fields, metadata={"wavenas.table": self.name, "wavenas.schema_version": str(SCHEMA_VERSION)})
+
+
+SAMPLES = TableSchema(
+    "samples",
+    "an architecture drawn",
+    ("trial_id",),
+    (
+        ("trial_id", pa.int64(), "number of the trial within the run, from 0"),
+        ("wave", pa.int64(), "wave it was drawn in, from 0"),
+        ("replica", pa.int64(), "controller replica that drew it, from 0"),
+        ("index", pa.int64(), "place within the wave, from 0"),
+        ("depth", pa.int64(), "layers asked for"),
+        ("tokens", pa.list_(pa.int64()), "the decisions: an index into the values of a choice, or a bit mask of inputs"),
+        ("architecture", pa.string(), "the architecture as JSON"),
+        ("log_prob", pa.float64(), "log-probability of drawing it, in nats"),
+        ("policy_version", pa.int64(), "steps that the policy had taken when it drew it"),
+        ("seed", pa.int64(), "seed of the child's weights and augmentation"),
+    ),
+)
+RESULTS = TableSchema(
+    "results",
+    "a child that ended",
+    ("trial_id",),
+    (
+        ("trial_id", pa.int64(), "trial"),
+        ("wave", pa.int64(), "wave it belongs to"),
+        ("status", CATEGORY, "ok, diverged, failed, out_of_memory or timed_out"),
+        ("reward", pa.float64(), "what the controller is rewarded with; 0 unless ok"),
+        ("metric", pa.float64(), "validation accuracy that the reward is made of; missing unless ok"),
+        ("parameters", pa.int64(), "weights that are trained"),
+        ("flops", pa.int64(), "floating point operations of one forward pass of one example; a multiply-add is two"),
+        ("seconds", pa.float64(), "from start to end on the worker"),
+        ("epochs", pa.int64(), "epochs trained"),
+        ("worker", CATEGORY, "host and process that trained it"),
+        ("device", CATEGORY, "device it was trained on"),
+        ("precision", CATEGORY, "number format of its products: float32 or bfloat16"),
+        ("attempts", pa.int64(), "times it was started, as far as the driver knows"),
+        ("reused_from", pa.int64(), "trial whose result stands in for its own; missing where it was trained"),
+        ("error", pa.string(), "traceback or reason of a failure"),
+        ("ended_at", pa.timestamp("us", tz="UTC"), "when the driver took the result in"),
+    ),
+)
+EPOCHS = TableSchema(
+    "epochs",
+    "an epoch of a child",
+    ("trial_id", "epoch"),
+    (
+        ("trial_id", pa.int64(), "trial"),
+        ("epoch", pa.int64(), "epoch, from 0"),
+        ("train_loss", pa.float64(), "mean cross-entropy in nats while training"),
+        ("train_metric", pa.float64(), "accuracy while training"),
+        ("validation_loss", pa.float64(), "mean cross-entropy in nats on the validation examples"),
+        ("validation_metric", pa.float64(), "accuracy on the validation examples"),
+        ("learning_rate", pa.float64(), "rate of the epoch"),
+        ("seconds", pa.float64(), "training and validation together"),
+        ("examples_per_second", pa.float64(), "examples trained on a second"),
+    ),
+)
+UPDATES = TableSchema(
+    "updates",
+    "a step of the controller",
+    ("update",),
+    (
+        ("update", pa.int64(), "step, from 0"),
+        ("wave", pa.int64(), "wave whose rewards it is made of"),
+        ("replica", pa.int64(), "controller replica that sent it; 0 where a wave makes one step"),
+        ("baseline", pa.float64(), "moving average of earlier rewards that was subtracted"),
+        ("mean_reward", pa.float64(), "mean reward of the wave"),
+        ("best_reward", pa.float64(), "best reward of the wave"),
+        ("entropy", pa.float64(), "mean entropy of an architecture under the policy, in nats; missing for random search"),
+        ("gradient_norm", pa.float64(), "Euclidean norm of the policy gradient; missing for random search"),
+        ("num_ok", pa.int64(), "children that took part in the gradient"),
+        ("num_failed", pa.int64(), "children that did not"),
+        ("policy_version", pa.int64(), "steps taken, this one included"),
+        ("staleness", pa.int64(), "steps taken by others between the sampling and this step; 0 in waves"),
+        ("seconds", pa.float64(), "from the start of the wave, or of its resumption, to this step"),
+    ),
+)
+TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}

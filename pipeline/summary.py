@@ -1,0 +1,104 @@
+"""What a search found, from its tables."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from models.space import SearchSpace
+from pipeline.configuration import Configuration
+from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
+from pipeline.tables import read_table
+from tasks.records import COUNTED
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """The counted rewards of a search in order of its trials, and its trials best first."""
+
+    num_trials: int
+    num_failed: int
+    rewards: tuple[float, ...]
+    ranked: tuple[Row, ...]  # rows of results joined with samples, ok ones, each architecture once
+
+    def top_mean(self, count: int) -> float:
+        """Mean reward of the best `count` unique architectures (Figure 6)."""
+        return fmean(row["reward"] for row in self.ranked[:count]) if self.ranked else 0.0
+
+    def last_mean(self, share: float = 0.25) -> float:
+        """Mean reward of the last quarter: what the policy draws in the end."""
+        return fmean(self.rewards[-max(1, round(share * len(self.rewards))) :]) if self.rewards else 0.0
+
+
+def summarise(paths: RunPaths) -> SearchSummary:
+    """Read a search's tables."""
+    columns = ["trial_id", "status", "reward", "metric", "parameters", "flops"]
+    results = read_table(paths, "results", columns).to_pylist()
+    samples = {row["trial_id"]: row for row in read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture"]).to_pylist()}
+    counted = [row for row in results if row["status"] in COUNTED]
+    joined = [{**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok"]
+    best: dict[str, Row] = {}
+    for row in sorted(joined, key=lambda row: (-row["reward"], row["trial_id"])):
+        best.setdefault(row["architecture"], row)
+    return SearchSummary(len(results), len(results) - len(counted), tuple(row["reward"] for row in counted), tuple(best.values()))
+
+
+def architecture_of(configuration: Configuration, row: Row) -> Any:
+    """The architecture of a row that has depth and tokens."""
+    space = SearchSpace(configuration.space.function, configuration.space.options)
+    return space.decode(row["depth"], row["tokens"])
+
+
+def describe_architecture(architecture: Any) -> str:
+    """In words where the architecture can tell, else as JSON."""
+    if hasattr(architecture, "describe"):
+        return str(architecture.describe())
+    return json.dumps(architecture, default=vars, indent=2)
+
+
+def compare(controller: SearchSummary, control: SearchSummary) -> list[tuple[str, float, float]]:
+    """Figures of the search and of random search over the same number of children."""
+    return [
+        ("best reward", controller.top_mean(1), control.top_mean(1)),
+        ("mean of the 5 best", controller.top_mean(5), control.top_mean(5)),
+        ("mean of the 15 best", controller.top_mean(15), control.top_mean(15)),
+        ("mean of all", fmean(controller.rewards or (0.0,)), fmean(control.rewards or (0.0,))),
+        ("mean of the last quarter", controller.last_mean(), control.last_mean()),
+    ]
+
+
+def summary_text(paths: RunPaths, configuration: Configuration) -> str:
+    """The best architectures in words and the comparison with random search where one was made."""
+    search = summarise(paths)
+    if not search.ranked:
+        return f"{search.num_trials} children ended, none of them well: see the column error of {paths.table('results')}"
+    best = search.ranked[0]
+    lines = [
+        f"{search.num_trials} children, {search.num_failed} failed. The best is trial {best['trial_id']}:"
+        f" validation accuracy {best['metric']:.2%}, reward {best['reward']:.4f},"
+        f" {best['parameters']:,} parameters, {best['flops']:,} FLOPs an image",
+        "",
+        describe_architecture(architecture_of(configuration, best)),
+        "",
+        "Runners-up: "
+        + ", ".join(f"trial {row['trial_id']} ({row['metric']:.2%}, {row['parameters']:,} parameters)" for row in search.ranked[1:4]),
+    ]
+    if paths.control.config.exists():
+        lines += ["", *_comparison_lines(search, summarise(paths.control))]
+    return "\n".join(lines)
+
+
+def _comparison_lines(search: SearchSummary, control: SearchSummary) -> list[str]:
+    rows = compare(search, control)
+    lines = [f"{'reward':26}{'controller':>12}{'random':>12}"]
+    lines += [f"{name:26}{ours:12.4f}{theirs:12.4f}" for name, ours, theirs in rows]
+    ahead = sum(ours > theirs for _, ours, theirs in rows)
+    verdict = {len(rows): "The controller is ahead in all of these", 0: "Random search is not behind in any of these"}
+    lines.append(verdict.get(ahead, f"The controller is ahead in {ahead} of these {len(rows)}") + ", over one seed.")
+    return lines
+
+
+def results_folder_hint(folder: Path) -> str:
+    return f"import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()"

@@ -1,0 +1,143 @@
+"""The search: wave after wave of children, and a step of the controller after each."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Client
+
+from pipeline.checkpoints import SearchState, load_checkpoint, save_checkpoint
+from pipeline.configuration import Configuration
+from pipeline.progress import Progress
+from pipeline.rows import Row, epoch_rows, result_row, sample_row, update_row
+from pipeline.run_paths import RunPaths
+from pipeline.submit import run_task, train_children
+from pipeline.tables import Tables, read_table
+from tasks.records import COUNTED, PolicyState, ReduceRequest, SampleRequest, Trial, Update
+from tasks.seeds import derive_seed
+from tasks.waves import depth_at, reduce_wave, sample_wave
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a wave needs: the cluster, the run folder with its tables, the configuration, and who watches."""
+
+    client: Client
+    paths: RunPaths
+    tables: Tables
+    configuration: Configuration
+    data_path: Path
+    progress: Progress
+
+    @property
+    def key(self) -> str:
+        """Tells this run's tasks from those of others on the same scheduler."""
+        return hashlib.sha256(str(self.paths.folder.resolve()).encode()).hexdigest()[:8]
+
+
+def run_search(search: Search) -> SearchState:
+    """Run waves until all samples are drawn, from the last checkpoint on. Interrupted at any moment, it can go on."""
+    settings = search.configuration.search
+    state = load_checkpoint(search.paths) or SearchState(
+        0, 0, PolicyState(policy=settings.policy, seed=derive_seed(settings.seed, "controller"))
+    )
+    while state.samples < settings.samples:
+        state = _run_wave(search, state)
+    return state
+
+
+def _run_wave(search: Search, state: SearchState) -> SearchState:
+    started = time.monotonic()
+    samples = _samples_of_wave(search, state)
+    results = _results_of_wave(search, state, samples)
+    update = run_task(
+        search.client, f"reduce-{search.key}-{state.waves}", reduce_wave, _reduce_request(search, state, samples, results)
+    )
+    row = update_row(update, state.waves, results, time.monotonic() - started)
+    search.tables.append({"updates": [row]})
+    return _commit(search, state, update, row, len(samples))
+
+
+def _samples_of_wave(search: Search, state: SearchState) -> list[Row]:
+    """The wave's architectures: those written before the run was interrupted, else drawn and written now."""
+    rows = [row for row in search.tables.recent("samples") if row["wave"] == state.waves]
+    if rows:
+        return rows
+    configuration, settings = search.configuration, search.configuration.search
+    count = min(configuration.wave_size, settings.samples - state.samples)
+    depth = depth_at(state.samples, settings)
+    request = SampleRequest(
+        state=state.policy,
+        controller=configuration.controller,
+        space=configuration.space,
+        depth=depth,
+        count=count,
+        seed=derive_seed(settings.seed, "wave", state.waves),
+    )
+    samples = run_task(search.client, f"sample-{search.key}-{state.waves}", sample_wave, request)
+    rows = [
+        sample_row(
+            trial_id := state.samples + index, state.waves, index, depth, state.policy.version,
+            derive_seed(settings.seed, "trial", trial_id), settings.children_per_replica, sample,
+        )
+        for index, sample in enumerate(samples)
+    ]  # fmt: skip
+    search.tables.append({"samples": rows})
+    return rows
+
+
+def _results_of_wave(search: Search, state: SearchState, samples: list[Row]) -> list[Row]:
+    """The wave's rows of `results` in sample order; only trials without one are trained."""
+    results = {row["trial_id"]: row for row in search.tables.recent("results") if row["wave"] == state.waves}
+    waiting = [_trial(search, row) for row in samples if row["trial_id"] not in results]
+    search.progress.wave_started(state.waves, len(samples), len(results))
+    for result, attempts in train_children(search.client, search.key, waiting):
+        row = result_row(result, state.waves, attempts)
+        search.tables.append({"results": [row], "epochs": epoch_rows(result)})
+        results[result.trial_id] = row
+        search.progress.child_ended(row)
+    return [results[row["trial_id"]] for row in samples]
+
+
+def _trial(search: Search, sample: Row) -> Trial:
+    configuration = search.configuration
+    return Trial(
+        trial_id=sample["trial_id"],
+        seed=sample["seed"],
+        depth=sample["depth"],
+        tokens=tuple(sample["tokens"]),
+        space=configuration.space,
+        child=configuration.child,
+        data=configuration.data,
+        data_path=str(search.data_path),
+        reward_power=configuration.search.reward_power,
+    )
+
+
+def _reduce_request(search: Search, state: SearchState, samples: list[Row], results: list[Row]) -> ReduceRequest:
+    counted = [(sample, row) for sample, row in zip(samples, results, strict=True) if row["status"] in COUNTED]
+    return ReduceRequest(
+        state=state.policy,
+        controller=search.configuration.controller,
+        space=search.configuration.space,
+        depth=samples[0]["depth"],
+        tokens=tuple(tuple(sample["tokens"]) for sample, _ in counted),
+        rewards=tuple(row["reward"] for _, row in counted),
+    )
+
+
+def _commit(search: Search, state: SearchState, update: Update, row: Row, count: int) -> SearchState:
+    """Make a wave final: rows in Parquet, then the checkpoint, then the journal is emptied."""
+    committed = SearchState(state.waves + 1, state.samples + count, update.state)
+    search.tables.publish()
+    save_checkpoint(search.paths, committed)
+    search.tables.commit()
+    search.progress.wave_ended(row)
+    return committed
+
+
+def rewards_so_far(paths: RunPaths) -> list[float]:
+    """Rewards of the children that took part in the gradient, in order of their trials."""
+    rows = read_table(paths, "results", ["status", "reward"]).to_pylist()
+    return [row["reward"] for row in rows if row["status"] in COUNTED]

@@ -1,0 +1,32 @@
+"""Which device and precision a worker trains in, and what an exhausted memory looks like."""
+
+import torch
+
+
+def pick_device() -> torch.device:
+    """The first GPU this process may see, or the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware computes in it, else float32: elsewhere it is emulated and slow."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        has_bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def prepare_process(threads: int) -> None:
+    """Make training repeatable in this process: a fixed number of threads, deterministic kernels."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for the errors that torch and Python raise when an allocation fails, on a GPU or on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,0 +1,130 @@
+"""Train a convolutional child network (section 4.1)."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.conv_net import ConvNet
+from models.conv_space import ConvArchitecture
+from models.cost import network_cost
+from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
+from tasks.device import pick_device, pick_precision
+from tasks.records import Epoch, Status, Training, Trial
+from tasks.seeds import derive_seed
+from tasks.settings import ChildSettings, DataSettings
+
+
+def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
+    """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs."""
+    child, device = trial.child, pick_device()
+    precision = pick_precision(child.precision, device)
+    data = load_images(trial.data_path, trial.data, device)
+    network, parameters, flops = _build(architecture, trial, data, device)
+    optimizer = torch.optim.SGD(
+        network.parameters(), child.learning_rate, child.momentum, weight_decay=child.weight_decay, nesterov=child.momentum > 0
+    )
+    generator = torch.Generator().manual_seed(derive_seed(trial.seed, "augmentation"))
+    deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf)
+    status: Status = "ok"
+    epochs: list[Epoch] = []
+    for number in range(child.epochs):
+        started = time.monotonic()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(child, number)
+        batches = _training_batches(data.train, trial.data, child.batch_size, generator)
+        train_loss, train_accuracy, count = _train_epoch(network, optimizer, batches, precision, deadline)
+        training_seconds = time.monotonic() - started
+        validation_loss, validation_accuracy = evaluate(network, data.validation, trial.data, precision)
+        epochs.append(
+            Epoch(
+                number, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate_at(child, number),
+                time.monotonic() - started, count / training_seconds,
+            )
+        )  # fmt: skip
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            status = "diverged"
+            break
+        if time.monotonic() > deadline:
+            status = "timed_out"
+            break
+    accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
+    metric = max(accuracies) if status == "ok" else math.nan
+    return Training(status, metric, tuple(epochs), parameters, flops, str(device), str(precision).removeprefix("torch."))
+
+
+def learning_rate_at(child: ChildSettings, epoch: int) -> float:
+    """The rate of an epoch, counted from 0: it drops by `decay_factor` after each share of the epochs in `decay_at`."""
+    drops = sum(epoch >= math.ceil(share * child.epochs) for share in child.decay_at)
+    return child.learning_rate * child.decay_factor**drops
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precision: torch.dtype) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy over a split."""
+    network.eval()
+    loss, correct = torch.zeros(2, device=split.images.device)
+    for images, labels in zip(split.images.split(256), split.labels.split(256), strict=True):
+        inputs = center(images, data).contiguous(memory_format=torch.channels_last)
+        with _autocast(images.device, precision):
+            logits = network(inputs)
+        loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    return float(loss) / len(split), float(correct) / len(split)
+
+
+def _build(
+    architecture: ConvArchitecture, trial: Trial, data: ImageData, device: torch.device
+) -> tuple[ConvNet, int, int]:  # the network, its parameters, its FLOPs an image
+    def build() -> ConvNet:
+        return ConvNet(architecture, data.num_channels, data.num_classes, trial.child.batch_norm_epsilon)
+
+    parameters, flops = network_cost(build, (data.num_channels, trial.data.crop, trial.data.crop))
+    torch.manual_seed(trial.seed)
+    return build().to(device, memory_format=torch.channels_last), parameters, flops  # type: ignore[call-overload]
+
+
+def _training_batches(
+    split: ImageSplit, data: DataSettings, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The whole batches of one epoch in random order; a rest smaller than a batch is left out of this epoch."""
+    order = torch.randperm(len(split), generator=generator).to(split.images.device)
+    crops = random_crops(len(split), data, generator, split.images.device)
+    batch_size = min(batch_size, len(split))
+    for start in range(0, len(split) - batch_size + 1, batch_size):
+        rows = slice(start, start + batch_size)
+        images = augment(split.images[order[rows]], crops[rows], data)
+        yield images.contiguous(memory_format=torch.channels_last), split.labels[order[rows]]
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    precision: torch.dtype,
+    deadline: float,
+) -> tuple[float, float, int]:
+    """Mean loss, accuracy and number of the examples trained on; stops early once the deadline has passed."""
+    network.train()
+    losses, correct, count = [], [], 0
+    for images, labels in batches:
+        with _autocast(images.device, precision):
+            logits = network(images)
+        loss = functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        correct.append((logits.detach().argmax(1) == labels).sum())
+        count += len(labels)
+        if time.monotonic() > deadline:
+            break
+    return float(torch.stack(losses).mean()), int(torch.stack(correct).sum()) / count, count
+
+
+def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)  # type: ignore[return-value]

@@ -1,0 +1,40 @@
+"""Train one child, whatever happens: the function that the driver maps onto the workers."""
+
+import os
+import socket
+import time
+import traceback
+
+from models.space import SearchSpace, load_function
+from tasks.device import is_out_of_memory, prepare_process
+from tasks.records import Status, Training, Trial, TrialResult
+
+
+def run_trial(trial: Trial) -> TrialResult:
+    """Decode the tokens, train the architecture, reward it. Never raises an Exception: a failure is a result."""
+    started = time.monotonic()
+    training: Training | None = None
+    error: str | None = None
+    status: Status
+    try:
+        prepare_process(trial.child.threads)
+        architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
+        training = load_function(trial.child.task)(architecture, trial)
+        status = training.status
+    except Exception as caught:
+        status = "out_of_memory" if is_out_of_memory(caught) else "failed"
+        error = traceback.format_exc()
+    return TrialResult(
+        trial_id=trial.trial_id,
+        status=status,
+        reward=reward(training.metric, trial.reward_power) if training and status == "ok" else 0.0,
+        training=training,
+        seconds=time.monotonic() - started,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        error=error,
+    )
+
+
+def reward(metric: float, power: float) -> float:
+    """Section 4.1: the validation accuracy, cubed."""
+    return float(metric**power)

@@ -45,7 +45,8 @@ def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Itera
 def local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
     """One worker for each child that the cores bear, as far as memory goes."""
     by_memory = int(MEMORY_LIMIT / GIB / settings.worker_memory_gib)
-    return max(1, min(CPU_COUNT // threads_per_child, by_memory))
+    by_cores = int(CPU_COUNT) // threads_per_child
+    return max(1, min(by_cores, by_memory))
 
 
 def _dask_configuration(settings: ClusterSettings) -> dict[str, object]:

@@ -44,7 +44,10 @@ class Controller(nn.Module):
         self._initialise(dict(self.named_parameters()))
 
     def rollout(
-        self, paths: Sequence[Path], tokens: Sequence[Sequence[int]] | None = None, generator: torch.Generator | None = None
+        self,
+        paths: Sequence[Path],
+        tokens: Sequence[Sequence[int]] | None = None,
+        generator: torch.Generator | None = None,
     ) -> Rollout:
         """Complete each path: by drawing from `generator`, or, where `tokens` are given, by taking those.
 
@@ -53,7 +56,7 @@ class Controller(nn.Module):
         batch = len(paths)
         log_probs = entropies = torch.zeros(batch)
         inputs = self.start.expand(batch, -1)
-        states = [(torch.zeros(batch, self.hidden_units),) * 2 for _ in self.cells]
+        states = [(torch.zeros(batch, self.hidden_units), torch.zeros(batch, self.hidden_units)) for _ in self.cells]
         anchors: list[Tensor] = []  # per anchor ordinal, the outputs (batch, hidden) of the rows there
         step = 0
         while groups := _rows_by_decision(paths):
@@ -73,8 +76,8 @@ class Controller(nn.Module):
                 for row, token in zip(row_list, taken.tokens.tolist(), strict=True):
                     paths[row].take(token)
             step += 1
-        if tokens is not None and (excess := [row for row, given in zip(paths, tokens, strict=True) if len(given) > len(row.tokens)]):
-            raise ValueError(f"more tokens than the {len(excess[0].tokens)} decisions of the space")
+        if tokens is not None:
+            _check_lengths(paths, tokens)
         return Rollout(log_probs, entropies)
 
     def ensure(self, choice: Choice) -> None:
@@ -98,8 +101,8 @@ class Controller(nn.Module):
                 self.ensure(Choice(choice_name, tuple(range(len(weight)))))
         self.load_state_dict(parameters)
 
-    def _step(self, inputs: Tensor, states: list[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
-        new_states: list[tuple[Tensor, ...]] = []
+    def _step(self, inputs: Tensor, states: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+        new_states: list[tuple[Tensor, Tensor]] = []
         for cell, state in zip(self.cells, states, strict=True):
             inputs, memory = cell(inputs, state)  # both (batch, hidden)
             new_states.append((inputs, memory))
@@ -172,6 +175,12 @@ def _token(tokens: Sequence[int], step: int) -> int:
     if step >= len(tokens):
         raise ValueError(f"{len(tokens)} tokens where the space has more decisions")
     return tokens[step]
+
+
+def _check_lengths(paths: Sequence[Path], tokens: Sequence[Sequence[int]]) -> None:
+    for path, given in zip(paths, tokens, strict=True):
+        if len(given) > len(path.tokens):
+            raise ValueError(f"{len(given)} tokens where the space has {len(path.tokens)} decisions")
 
 
 def _remember(anchors: list[Tensor], ordinal: int, rows: Tensor, output: Tensor) -> None:

@@ -68,7 +68,9 @@ def conv_space(
 
 
 def _describe_layer(layer: ConvLayer) -> str:
-    stride = f", stride {layer.stride_height}×{layer.stride_width}" if layer.stride_height * layer.stride_width > 1 else ""
+    stride = (
+        f", stride {layer.stride_height}×{layer.stride_width}" if layer.stride_height * layer.stride_width > 1 else ""
+    )
     sources = [str(source + 1) for source in layer.inputs]
     reads = f"layer{'s' if len(sources) > 1 else ''} {_join(sources)}" if sources else "the image"
     return f"{layer.filter_height}×{layer.filter_width} convolution, {layer.num_filters} filters{stride}, on {reads}"

@@ -28,7 +28,9 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs
 @app.command()
 def run(
     experiment: Annotated[str, typer.Option(help="What to search for; `wavenas experiments` lists them.")] = "digits",
-    run: Annotated[Path | None, typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR")
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="local, cuda or slurm.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
     policy: Annotated[str | None, typer.Option(help="controller or random.")] = None,
@@ -94,7 +96,9 @@ def report(folder: RunFolder) -> None:
 
 
 @app.command()
-def experiments(name: Annotated[str | None, typer.Argument(help="Show one experiment's configuration.")] = None) -> None:
+def experiments(
+    name: Annotated[str | None, typer.Argument(help="Show one experiment's configuration.")] = None,
+) -> None:
     """List the experiments, or show the settings of one."""
     from pipeline.configuration import to_dict
     from pipeline.experiments import EXPERIMENTS, experiment_named

@@ -93,7 +93,9 @@ def _check_rows(path: Path, expected: int) -> None:
     if not {"img.bytes", "label"} <= columns:
         raise UserError(f"{path}: has the columns {', '.join(sorted(columns))}; looked for img.bytes and label")
     if metadata.num_rows != expected:
-        raise UserError(f"{path}: {metadata.num_rows:,} images, but CIFAR-10 has {expected:,} there. {HOW_TO_GET_CIFAR10}")
+        raise UserError(
+            f"{path}: {metadata.num_rows:,} images, but CIFAR-10 has {expected:,} there. {HOW_TO_GET_CIFAR10}"
+        )
 
 
 def _decode_parquet(path: Path) -> Arrays:
@@ -111,11 +113,15 @@ def _decode_parquet(path: Path) -> Arrays:
     encoded = table["img"].combine_chunks().field("bytes")
     for row, content in enumerate(encoded):
         try:
-            image = decode_image(torch.frombuffer(bytearray(content.as_py() or b"?"), dtype=torch.uint8), ImageReadMode.RGB)
+            image = decode_image(
+                torch.frombuffer(bytearray(content.as_py() or b"?"), dtype=torch.uint8), ImageReadMode.RGB
+            )
         except RuntimeError as error:
             raise UserError(f"{path}, row {row}: img.bytes is not an image that can be decoded ({error})") from error
         if image.shape != (3, 32, 32):
-            raise UserError(f"{path}, row {row}: an image of {image.shape[2]}×{image.shape[1]} pixels; CIFAR-10 has 32×32")
+            raise UserError(
+                f"{path}, row {row}: an image of {image.shape[2]}×{image.shape[1]} pixels; CIFAR-10 has 32×32"
+            )
         images[row] = image.numpy()
     return images, labels
 
@@ -132,5 +138,6 @@ def _load_torchvision(folder: Path) -> Arrays:
         try:
             dataset = CIFAR10(str(folder), train=True, download=True)
         except (RuntimeError, OSError) as error:
-            raise UserError(f"CIFAR-10 is {damaged}: {looked_for}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error
+            found = f"CIFAR-10 is {damaged}: {looked_for}"
+            raise UserError(f"{found}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error
     return dataset.data.transpose(0, 3, 1, 2).copy(), np.asarray(dataset.targets, np.int64)

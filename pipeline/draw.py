@@ -14,7 +14,9 @@ BOX_WIDTH, BOX_HEIGHT = 3.4, 0.6
 def draw_architecture(architecture: ConvArchitecture, title: str, path: Path) -> Path:
     """Write a picture of the network, the image at the bottom and the classifier on top."""
     labels = ["image"]
-    labels += [f"{layer.filter_height}×{layer.filter_width}, {layer.num_filters} filters" for layer in architecture.layers]
+    labels += [
+        f"{layer.filter_height}×{layer.filter_width}, {layer.num_filters} filters" for layer in architecture.layers
+    ]
     labels += ["classifier"]
     connections = [
         (source, index)
@@ -38,7 +40,9 @@ def draw_architecture(architecture: ConvArchitecture, title: str, path: Path) ->
 def _box(axes: Axes, level: int, label: str, *, plain: bool) -> None:
     corner = (-BOX_WIDTH / 2, level - BOX_HEIGHT / 2)
     colour = "#dceef3" if plain else "#eeeeee"
-    axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec="#0b6e8a", lw=0.8))
+    axes.add_patch(
+        FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec="#0b6e8a", lw=0.8)
+    )
     axes.text(0, level, label, ha="center", va="center", fontsize=9)
 
 
@@ -51,5 +55,7 @@ def _arrow(axes: Axes, source: int, target: int) -> None:
         side = 1 if span % 2 == 0 else -1
         start, end = (side * BOX_WIDTH / 2, float(source)), (side * BOX_WIDTH / 2, float(target))
         bend = side * min(0.9, 1.6 / span)
-    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "#555555", "lw": 0.9}
-    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", **style))
+    line = f"arc3,rad={bend}"
+    axes.add_patch(
+        FancyArrowPatch(start, end, connectionstyle=line, arrowstyle="-|>", mutation_scale=9, color="#555555", lw=0.9)
+    )

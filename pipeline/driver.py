@@ -34,7 +34,9 @@ def check_configuration(configuration: Configuration) -> None:
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
     if configuration.data.crop > configuration.data.upsample:
-        raise UserError(f"data.crop = {configuration.data.crop}: allowed is at most data.upsample = {configuration.data.upsample}")
+        raise UserError(
+            f"data.crop = {configuration.data.crop}: allowed is at most data.upsample = {configuration.data.upsample}"
+        )
 
 
 def start_run(folder: Path, configuration: Configuration, console: Console) -> None:

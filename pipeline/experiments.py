@@ -14,7 +14,9 @@ def digits() -> Configuration:
         experiment="digits",
         search=SearchSettings(samples=200, replicas=1, depth=4, max_depth=4, control="random"),
         controller=ControllerSettings(learning_rate=0.006),  # 25 steps have to do, where the paper takes thousands
-        space=SpaceSettings(options={"filter_heights": [1, 3, 5], "filter_widths": [1, 3, 5], "num_filters": [4, 8, 12, 16]}),
+        space=SpaceSettings(
+            options={"filter_heights": [1, 3, 5], "filter_widths": [1, 3, 5], "num_filters": [4, 8, 12, 16]}
+        ),
         data=DataSettings(dataset="digits", num_validation=437, upsample=10, crop=8, flip=False),
         child=ChildSettings(epochs=3, batch_size=32, reward_epochs=1),
     )

@@ -63,7 +63,9 @@ class Progress:
         """A row of `updates` that has just been committed."""
         self._baseline = row["baseline"]
         mean = "none" if row["mean_reward"] is None else f"{row['mean_reward']:.4f}"
-        line = f"{self._name}, wave {row['wave']} done: {self._done} of {self._total} children, mean reward {mean}, {self.figures()}"
+        line = (
+            f"{self._name}, wave {row['wave']}: {self._done} of {self._total} children, mean {mean}; {self.figures()}"
+        )
         log.info("%s", line)
         if not self._console.is_terminal:
             self._console.print(line, highlight=False, soft_wrap=True)

@@ -8,16 +8,16 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from models.conv_space import ConvArchitecture  # noqa: E402
-from pipeline.configuration import Configuration  # noqa: E402
-from pipeline.draw import draw_architecture  # noqa: E402
-from pipeline.files import write_atomically  # noqa: E402
-from pipeline.run_paths import RunPaths  # noqa: E402
-from pipeline.summary import architecture_of, summarise, summary_text  # noqa: E402
-from pipeline.tables import read_table  # noqa: E402
+from models.conv_space import ConvArchitecture
+from pipeline.configuration import Configuration
+from pipeline.draw import draw_architecture
+from pipeline.files import write_atomically
+from pipeline.run_paths import RunPaths
+from pipeline.summary import architecture_of, summarise, summary_text
+from pipeline.tables import read_table
 
 CONTROLLER, RANDOM, BASELINE = "#0b6e8a", "#c8741a", "#444444"
 
@@ -41,7 +41,7 @@ def write_report(paths: RunPaths, configuration: Configuration) -> list[Path]:
 
 def _plot_rewards(paths: RunPaths, configuration: Configuration) -> Path:
     figure, (over_time, best) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    runs = [(configuration.search.policy, paths, CONTROLLER)]
+    runs: list[tuple[str, RunPaths, str]] = [(configuration.search.policy, paths, CONTROLLER)]
     if paths.control.config.exists():
         runs.append(("random search", paths.control, RANDOM))
     for name, run, colour in runs:
@@ -50,7 +50,9 @@ def _plot_rewards(paths: RunPaths, configuration: Configuration) -> Path:
     updates = read_table(paths, "updates", ["baseline"]).to_pylist()
     starts = np.arange(len(updates)) * configuration.wave_size
     if configuration.search.policy == "controller" and len(updates) > 1:
-        over_time.step(starts[1:], [row["baseline"] for row in updates][1:], where="post", color=BASELINE, lw=1, label="baseline")
+        over_time.step(
+            starts[1:], [row["baseline"] for row in updates][1:], where="post", color=BASELINE, lw=1, label="baseline"
+        )
     over_time.set(xlabel="children", ylabel="reward", title="Every child, and the mean of the last 25")
     best.set(xlabel="children", ylabel="reward", title="Mean of the best 5 so far")
     for axes in (over_time, best):

@@ -11,7 +11,9 @@ from tasks.records import COUNTED, Sample, TrialResult, Update
 Row = dict[str, Any]
 
 
-def sample_row(trial_id: int, wave: int, index: int, depth: int, version: int, seed: int, m: int, sample: Sample) -> Row:
+def sample_row(
+    trial_id: int, wave: int, index: int, depth: int, version: int, seed: int, m: int, sample: Sample
+) -> Row:
     """A row of `samples`; `m` is the number of children a replica has in a wave."""
     return {
         "trial_id": trial_id, "wave": wave, "replica": index // m, "index": index, "depth": depth,

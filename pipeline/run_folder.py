@@ -26,7 +26,7 @@ def create_run(folder: Path, configuration: Configuration) -> RunPaths:
     paths = RunPaths(folder)
     if paths.config.exists():
         raise UserError(
-            f"{folder} already holds a run; go on with it by: wavenas resume {folder}\nor choose another folder with --run"
+            f"{folder} already holds a run; go on with it by `wavenas resume {folder}`, or choose another with --run"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

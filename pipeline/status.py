@@ -28,9 +28,12 @@ def _search_lines(paths: RunPaths, configuration: Configuration) -> list[str]:
     search = summarise(paths)
     total = configuration.search.samples
     waves = read_table(paths, "updates", ["update"]).num_rows
+    done = f"{search.num_trials} of {total} children in {waves} waves, {search.num_failed} failed"
     to_go = f", {total - search.num_trials} to go" if search.num_trials < total else ""
-    lines = [f"  {configuration.search.policy}: {search.num_trials} of {total} children in {waves} waves, {search.num_failed} failed{to_go}"]
+    lines = [f"  {configuration.search.policy}: {done}{to_go}"]
     if search.ranked:
         best = search.ranked[0]
-        lines.append(f"  best: trial {best['trial_id']}, validation accuracy {best['metric']:.2%}, reward {best['reward']:.4f}")
+        lines.append(
+            f"  best: trial {best['trial_id']}, validation accuracy {best['metric']:.2%}, reward {best['reward']:.4f}"
+        )
     return lines

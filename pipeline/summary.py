@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -36,13 +35,16 @@ def summarise(paths: RunPaths) -> SearchSummary:
     """Read a search's tables."""
     columns = ["trial_id", "status", "reward", "metric", "parameters", "flops"]
     results = read_table(paths, "results", columns).to_pylist()
-    samples = {row["trial_id"]: row for row in read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture"]).to_pylist()}
+    drawn = read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture"]).to_pylist()
+    samples = {row["trial_id"]: row for row in drawn}
     counted = [row for row in results if row["status"] in COUNTED]
     joined = [{**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok"]
     best: dict[str, Row] = {}
     for row in sorted(joined, key=lambda row: (-row["reward"], row["trial_id"])):
         best.setdefault(row["architecture"], row)
-    return SearchSummary(len(results), len(results) - len(counted), tuple(row["reward"] for row in counted), tuple(best.values()))
+    return SearchSummary(
+        len(results), len(results) - len(counted), tuple(row["reward"] for row in counted), tuple(best.values())
+    )
 
 
 def architecture_of(configuration: Configuration, row: Row) -> Any:
@@ -73,7 +75,9 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
     """The best architectures in words and the comparison with random search where one was made."""
     search = summarise(paths)
     if not search.ranked:
-        return f"{search.num_trials} children ended, none of them well: see the column error of {paths.table('results')}"
+        return (
+            f"{search.num_trials} children ended, none of them well: see the column error of {paths.table('results')}"
+        )
     best = search.ranked[0]
     lines = [
         f"{search.num_trials} children, {search.num_failed} failed. The best is trial {best['trial_id']}:"
@@ -82,8 +86,7 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
         "",
         describe_architecture(architecture_of(configuration, best)),
         "",
-        "Runners-up: "
-        + ", ".join(f"trial {row['trial_id']} ({row['metric']:.2%}, {row['parameters']:,} parameters)" for row in search.ranked[1:4]),
+        "Runners-up: " + ", ".join(_in_short(row) for row in search.ranked[1:4]),
     ]
     if paths.control.config.exists():
         lines += ["", *_comparison_lines(search, summarise(paths.control))]
@@ -100,5 +103,5 @@ def _comparison_lines(search: SearchSummary, control: SearchSummary) -> list[str
     return lines
 
 
-def results_folder_hint(folder: Path) -> str:
-    return f"import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()"
+def _in_short(row: Row) -> str:
+    return f"trial {row['trial_id']} ({row['metric']:.2%}, {row['parameters']:,} parameters)"

@@ -153,7 +153,9 @@ class _Journal:
             checksum, _, body = line.partition(b" ")
             if checksum != b"%08x" % zlib.crc32(body):
                 if number < len(lines) - 1:
-                    raise UserError(f"{self._path}, line {number}: the checksum does not match, the file was changed or damaged")
+                    raise UserError(
+                        f"{self._path}, line {number}: the checksum does not match, the file was changed or damaged"
+                    )
                 break
             entries.append(json.loads(body))
             good += len(line) + 1

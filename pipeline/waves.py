@@ -52,7 +52,10 @@ def _run_wave(search: Search, state: SearchState) -> SearchState:
     samples = _samples_of_wave(search, state)
     results = _results_of_wave(search, state, samples)
     update = run_task(
-        search.client, f"reduce-{search.key}-{state.waves}", reduce_wave, _reduce_request(search, state, samples, results)
+        search.client,
+        f"reduce-{search.key}-{state.waves}",
+        reduce_wave,
+        _reduce_request(search, state, samples, results),
     )
     row = update_row(update, state.waves, results, time.monotonic() - started)
     search.tables.append({"updates": [row]})

@@ -93,9 +93,11 @@ def random_crops(count: int, settings: DataSettings, generator: torch.Generator,
 
 
 def augment(images: Tensor, crops: Crops, settings: DataSettings) -> Tensor:
-    """Whiten, upsample bilinearly, crop and flip uint8 images (batch, channels, H, W) to (batch, channels, crop, crop)."""
+    """Whiten, upsample bilinearly, crop and flip: uint8 (batch, channels, H, W) to (batch, channels, crop, crop)."""
     upsampled = _upsample(whiten(images), settings)
-    windows = upsampled.unfold(2, settings.crop, 1).unfold(3, settings.crop, 1)  # (batch, channels, top, left, crop, crop)
+    windows = upsampled.unfold(2, settings.crop, 1).unfold(
+        3, settings.crop, 1
+    )  # (batch, channels, top, left, crop, crop)
     cropped = windows[torch.arange(len(images), device=images.device), :, crops.top, crops.left]
     return torch.where(crops.flipped[:, None, None, None], cropped.flip(3), cropped)
 

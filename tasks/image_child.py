@@ -26,35 +26,28 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     data = load_images(trial.data_path, trial.data, device)
     network, parameters, flops = _build(architecture, trial, data, device)
     optimizer = torch.optim.SGD(
-        network.parameters(), child.learning_rate, child.momentum, weight_decay=child.weight_decay, nesterov=child.momentum > 0
+        network.parameters(),
+        lr=child.learning_rate,
+        momentum=child.momentum,
+        nesterov=child.momentum > 0,
+        weight_decay=child.weight_decay,
     )
     generator = torch.Generator().manual_seed(derive_seed(trial.seed, "augmentation"))
     deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf)
     status: Status = "ok"
     epochs: list[Epoch] = []
-    for number in range(child.epochs):
-        started = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(child, number)
-        batches = _training_batches(data.train, trial.data, child.batch_size, generator)
-        train_loss, train_accuracy, count = _train_epoch(network, optimizer, batches, precision, deadline)
-        training_seconds = time.monotonic() - started
-        validation_loss, validation_accuracy = evaluate(network, data.validation, trial.data, precision)
-        epochs.append(
-            Epoch(
-                number, train_loss, train_accuracy, validation_loss, validation_accuracy, learning_rate_at(child, number),
-                time.monotonic() - started, count / training_seconds,
-            )
-        )  # fmt: skip
-        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+    while len(epochs) < child.epochs and status == "ok":
+        epoch = _run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
+        epochs.append(epoch)
+        if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
-            break
-        if time.monotonic() > deadline:
+        elif time.monotonic() > deadline:
             status = "timed_out"
-            break
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
-    return Training(status, metric, tuple(epochs), parameters, flops, str(device), str(precision).removeprefix("torch."))
+    return Training(
+        status, metric, tuple(epochs), parameters, flops, str(device), str(precision).removeprefix("torch.")
+    )
 
 
 def learning_rate_at(child: ChildSettings, epoch: int) -> float:
@@ -68,7 +61,7 @@ def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precisio
     """Mean cross-entropy in nats and accuracy over a split."""
     network.eval()
     loss, correct = torch.zeros(2, device=split.images.device)
-    for images, labels in zip(split.images.split(256), split.labels.split(256), strict=True):
+    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
         inputs = center(images, data).contiguous(memory_format=torch.channels_last)
         with _autocast(images.device, precision):
             logits = network(inputs)
@@ -88,6 +81,37 @@ def _build(
     return build().to(device, memory_format=torch.channels_last), parameters, flops  # type: ignore[call-overload]
 
 
+def _run_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: ImageData,
+    trial: Trial,
+    number: int,
+    generator: torch.Generator,
+    precision: torch.dtype,
+    deadline: float,
+) -> Epoch:
+    """Train and validate once."""
+    started = time.monotonic()
+    rate = learning_rate_at(trial.child, number)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    batches = _training_batches(data.train, trial.data, trial.child.batch_size, generator)
+    train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline)
+    trained = time.monotonic()
+    validation_loss, validation_accuracy = evaluate(network, data.validation, trial.data, precision)
+    return Epoch(
+        epoch=number,
+        train_loss=train_loss,
+        train_metric=train_accuracy,
+        validation_loss=validation_loss,
+        validation_metric=validation_accuracy,
+        learning_rate=rate,
+        seconds=time.monotonic() - started,
+        examples_per_second=count / (trained - started),
+    )
+
+
 def _training_batches(
     split: ImageSplit, data: DataSettings, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,7 +125,7 @@ def _training_batches(
         yield images.contiguous(memory_format=torch.channels_last), split.labels[order[rows]]
 
 
-def _train_epoch(
+def _train(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[tuple[Tensor, Tensor]],
@@ -116,7 +140,7 @@ def _train_epoch(
             logits = network(images)
         loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.detach())
         correct.append((logits.detach().argmax(1) == labels).sum())
@@ -127,4 +151,4 @@ def _train_epoch(
 
 
 def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)  # type: ignore[return-value]
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)

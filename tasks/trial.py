@@ -21,7 +21,7 @@ def run_trial(trial: Trial) -> TrialResult:
         architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
         training = load_function(trial.child.task)(architecture, trial)
         status = training.status
-    except Exception as caught:
+    except Exception as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
         status = "out_of_memory" if is_out_of_memory(caught) else "failed"
         error = traceback.format_exc()
     return TrialResult(

@@ -66,10 +66,11 @@ def run(
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted run."""
     with _exit_codes() as interrupted:
-        from pipeline.driver import resume_run
         from pipeline.run_folder import open_run
 
         open_run(folder)
+        from pipeline.driver import resume_run
+
         interrupted.append(folder)
         resume_run(folder, _console(f"Going on with {folder}"))
         _what_next(folder)

@@ -4,6 +4,7 @@ Prepared are the training images alone: a search never opens the test split.
 """
 
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.files import sync_folder
@@ -99,11 +101,8 @@ def _check_rows(path: Path, expected: int) -> None:
 
 
 def _decode_parquet(path: Path) -> Arrays:
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
-
     try:
-        table = pq.read_table(path, columns=["img.bytes", "label"])
+        table = pq.read_table(path, columns=["img", "label"])
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
     labels = table["label"].to_numpy().astype(np.int64)
@@ -113,16 +112,14 @@ def _decode_parquet(path: Path) -> Arrays:
     encoded = table["img"].combine_chunks().field("bytes")
     for row, content in enumerate(encoded):
         try:
-            image = decode_image(
-                torch.frombuffer(bytearray(content.as_py() or b"?"), dtype=torch.uint8), ImageReadMode.RGB
-            )
-        except RuntimeError as error:
+            image = np.asarray(Image.open(io.BytesIO(content.as_py() or b"")).convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for damaged files of several kinds
             raise UserError(f"{path}, row {row}: img.bytes is not an image that can be decoded ({error})") from error
-        if image.shape != (3, 32, 32):
+        if image.shape != (32, 32, 3):
             raise UserError(
-                f"{path}, row {row}: an image of {image.shape[2]}×{image.shape[1]} pixels; CIFAR-10 has 32×32"
+                f"{path}, row {row}: an image of {image.shape[1]}×{image.shape[0]} pixels; CIFAR-10 has 32×32"
             )
-        images[row] = image.numpy()
+        images[row] = image.transpose(2, 0, 1)
     return images, labels
 
 

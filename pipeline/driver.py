@@ -89,9 +89,9 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
 
 def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:
     yield configuration.search.policy, paths, configuration
-    if configuration.search.control == "none":
+    if configuration.search.control is None:
         return
-    search = replace(configuration.search, policy=configuration.search.control, control="none")
+    search = replace(configuration.search, policy=configuration.search.control, control=None)
     control = replace(configuration, search=search)
     if not paths.control.config.exists():
         create_run(paths.control.folder, control)

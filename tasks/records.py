@@ -1,11 +1,12 @@
 """What travels between the driver and the workers."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.settings import ChildSettings, ControllerSettings, DataSettings, SpaceSettings
+
+if TYPE_CHECKING:  # status and reports read tables without torch
+    from torch import Tensor
 
 Status = Literal["ok", "diverged", "failed", "out_of_memory", "timed_out"]
 COUNTED: tuple[Status, ...] = ("ok", "diverged")  # outcomes of an architecture, which take part in the gradient
@@ -76,7 +77,7 @@ class PolicyState:
     policy: str
     seed: int  # of weights that are yet to come into being
     version: int = 0  # steps taken so far
-    parameters: dict[str, Tensor] | None = None
+    parameters: "dict[str, Tensor] | None" = None
     moments: dict[str, dict[str, Any]] | None = None
     baseline_sum: float = 0.0
     baseline_weight: float = 0.0

@@ -38,7 +38,7 @@ class SearchSettings:
     """How many architectures are drawn, by what policy, how deep, and what they are rewarded with."""
 
     policy: Literal["controller", "random"] = "controller"
-    control: Literal["none", "random"] = "none"  # section 4.2: a second search to compare with
+    control: Literal["random"] | None = None  # section 4.2: a second search to compare with
     samples: Positive = 12_800  # section 4.1
     replicas: Positive = 100  # section 4.1: K
     children_per_replica: Positive = 8  # section 4.1: m; a wave is K times m children

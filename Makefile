@@ -1,0 +1,50 @@
+# WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
+#   make run   [EXPERIMENT=digits] [CLUSTER=local] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
+#   make resume RUN=NAME    make report RUN=NAME    make status RUN=NAME
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXPERIMENT ?= digits
+READY := $(VENV)/.ready
+
+.PHONY: help setup run resume report status test test-gpu lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+
+setup: $(READY)
+
+# torch and torchvision first: the others must not pull in another build of them.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $$(sed -n 's/^ *"\(torch[a-z]*==[0-9.]*\)".*/\1/p' pyproject.toml)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+run: $(READY)
+	@$(BIN)/python -m pipeline run --experiment $(EXPERIMENT) $(if $(RUN),--run runs/$(RUN)) \
+	  $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+resume report status: $(READY)
+	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
+	@$(BIN)/python -m pipeline $@ runs/$(RUN)
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,31 @@
+import multiprocessing
+import os
+
+import pytest
+from distributed.system import MEMORY_LIMIT
+
+from cluster.open import GIB, check_cluster, local_workers, open_cluster
+from cluster.settings import ClusterSettings
+
+
+def test_local_workers_are_spawned_processes_of_one_thread() -> None:
+    with open_cluster(ClusterSettings(workers=2)) as client:
+        workers = client.scheduler_info()["workers"]
+        assert len(workers) == 2 and all(worker["nthreads"] == 1 for worker in workers.values())
+        processes = client.run(os.getpid)
+        assert len({*processes.values(), os.getpid()}) == 3
+        assert set(client.run(multiprocessing.get_start_method, allow_none=True).values()) <= {None, "spawn", "fork"}
+        assert client.run(os.environ.get, "OMP_NUM_THREADS").popitem()[1] == "1"
+        assert all(address.startswith("tcp://127.0.0.1") for address in workers)
+
+
+def test_workers_are_sized_from_cores_and_memory() -> None:
+    assert local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
+    assert local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
+    assert local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
+
+
+@pytest.mark.parametrize("kind", ["cuda", "slurm"])
+def test_clusters_that_are_not_there_yet_are_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"cluster.kind '{kind}' is not available yet; allowed now: 'local'"):
+        check_cluster(ClusterSettings(kind=kind))  # type: ignore[arg-type]

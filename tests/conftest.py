@@ -1,0 +1,114 @@
+"""Fixtures that several test modules share. Runs are real: the command line, Dask workers, Parquet files."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.checkpoints import load_checkpoint
+from pipeline.command_line import app
+from pipeline.run_paths import RunPaths
+
+TINY = [
+    "search.samples=20", "search.children_per_replica=8", "search.depth=2", "search.max_depth=2", "search.control=none",
+    "space.options.num_filters=[2,3,4]", "data.num_train=200", "data.num_validation=100", "child.epochs=2",
+    "cluster.workers=2",
+]  # fmt: skip
+CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second"]  # what may differ between equal runs
+
+
+def wavenas(*arguments: str | Path) -> list[str]:
+    """The command line as a list, in this Python."""
+    return [sys.executable, "-m", "pipeline", *map(str, arguments)]
+
+
+def type_in(*arguments: str | Path, expected: int = 0) -> str:
+    """Give arguments to the command line in this process; what it printed, if it ended with the expected code."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == expected, result.output
+    return result.output
+
+
+def tiny_run(folder: Path, *settings: str) -> list[str]:
+    """The command that makes a search of 20 tiny children in 3 waves; later settings win."""
+    sets = [part for setting in [*TINY, *settings] for part in ("--set", setting)]
+    return wavenas("run", "--experiment", "digits", "--run", folder, *sets)
+
+
+def run_quietly(command: Sequence[str], expected: int = 0) -> str:
+    """Run a command to its end and return what it printed; fail with it where the exit code is another."""
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == expected, output
+    return output
+
+
+def comparable_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a run in order of their keys, without the columns that time and place decide."""
+    keys = {"samples": ["trial_id"], "results": ["trial_id"], "epochs": ["trial_id", "epoch"], "updates": ["update"]}
+    tables = {}
+    for name, key in keys.items():
+        table = pd.read_parquet(folder / name).sort_values(key, ignore_index=True)
+        tables[name] = table.drop(columns=CHANCE_COLUMNS, errors="ignore")
+    return tables
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    """Equal tables, byte-equal controller."""
+    ours, theirs = comparable_tables(folder), comparable_tables(reference)
+    for name in theirs:
+        pd.testing.assert_frame_equal(ours[name], theirs[name], check_exact=True, obj=name)
+    state, expected = load_checkpoint(RunPaths(folder)), load_checkpoint(RunPaths(reference))
+    assert state is not None and expected is not None and state.waves == expected.waves
+    assert (state.policy.baseline_sum, state.policy.version) == (expected.policy.baseline_sum, expected.policy.version)
+    assert state.policy.parameters is not None and expected.policy.parameters is not None
+    assert state.policy.parameters.keys() == expected.policy.parameters.keys()
+    for name, weight in expected.policy.parameters.items():
+        assert state.policy.parameters[name].numpy().tobytes() == weight.numpy().tobytes(), name
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny search that nothing disturbed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    output = run_quietly(tiny_run(folder))
+    (folder / "output.txt").write_text(output)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's digits as workers read them."""
+    from pipeline.datasets import prepare_data
+    from tasks.settings import DataSettings
+
+    settings = DataSettings(dataset="digits", num_validation=100)
+    return prepare_data(settings, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """The folder of a real data set under WAVENAS_DATA; skips where it is not there."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("WAVENAS_DATA")
+        if not root:
+            pytest.skip("WAVENAS_DATA is unset: no real data")
+        folder = Path(root) / name
+        if not folder.is_dir():
+            pytest.skip(f"{folder} does not exist")
+        return folder
+
+    return find
+
+
+@pytest.fixture
+def random_image() -> np.ndarray:
+    """32×32 RGB in uint8."""
+    return np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

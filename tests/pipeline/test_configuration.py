@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import pytest
+from conftest import run_quietly, type_in, wavenas
+
+from pipeline.configuration import from_dict, override, to_dict
+from pipeline.errors import UserError
+from pipeline.experiments import EXPERIMENTS, cifar10, digits, experiment_named
+
+
+def test_cifar10_has_the_papers_numbers() -> None:
+    configuration = cifar10()
+    search, controller, child = configuration.search, configuration.controller, configuration.child
+    assert (search.replicas, search.children_per_replica, search.samples) == (100, 8, 12_800)
+    assert (search.depth, search.depth_increment, search.depth_every) == (6, 2, 1_600)
+    assert (controller.hidden_units, controller.num_layers, controller.init_range) == (35, 2, 0.08)
+    assert (controller.learning_rate, search.reward_power) == (6e-4, 3)
+    assert (child.epochs, child.reward_epochs, child.learning_rate, child.momentum) == (50, 5, 0.1, 0.9)
+    assert (child.weight_decay, configuration.data.num_validation, configuration.data.num_train) == (1e-4, 5_000, None)
+    assert configuration.wave_size == 800
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_goes_through_json_unchanged(name: str) -> None:
+    configuration = experiment_named(name)
+    assert from_dict(json.loads(json.dumps(to_dict(configuration))), "test") == configuration
+
+
+def test_set_takes_toml_values_and_bare_words() -> None:
+    changed = override(
+        digits(),
+        [
+            "search.samples=7",
+            "data.flip=true",
+            "child.decay_at=[0.25]",
+            "search.policy=random",
+            "search.max_depth=none",
+        ],
+    )
+    assert (changed.search.samples, changed.data.flip, changed.child.decay_at) == (7, True, (0.25,))
+    assert (changed.search.policy, changed.search.max_depth) == ("random", None)
+    assert override(digits(), ["space.options.num_filters=[8]"]).space.options["num_filters"] == [8]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "search.sample=7",
+            "unknown key search.sample (did you mean search.samples?); allowed: policy, control, samples",
+        ),
+        ("serach.samples=7", "unknown key serach (did you mean search?); allowed: experiment, search, controller"),
+        ("search.samples=0", "search.samples = 0: input should be greater than 0"),
+        ("search.samples=many", "search.samples = 'many': input should be a valid integer"),
+        ("search.policy=greedy", "search.policy = 'greedy': input should be 'controller' or 'random'"),
+        ("controller.learning_rate=nan", "controller.learning_rate = nan"),
+        ("child.momentum=1.5", "child.momentum = 1.5: input should be less than 1"),
+        ("search.samples", "--set search.samples: not of the form section.key=value"),
+        ("search.samples.x=1", "--set search.samples.x=1: samples is a value, not a section"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        override(digits(), [assignment])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--experiment", "digit"], "unknown experiment 'digit'; allowed: digits, cifar10"),
+        (["--set", "search.sample=7"], "unknown key search.sample"),
+        (["--cluster", "cuda"], "cluster.kind 'cuda' is not available yet; allowed now: 'local'"),
+        (["--cluster", "slurm"], "cluster.kind 'slurm' is not available yet; allowed now: 'local'"),
+        (["--cluster", "moon"], "cluster.kind = 'moon': input should be 'local', 'cuda' or 'slurm'"),
+        (
+            ["--set", "space.options.filters=[1]"],
+            "unknown option filters of models.conv_space:conv_space; allowed: filter_h",
+        ),
+        (["--set", "space.function=nowhere:space"], "'nowhere:space': No module named 'nowhere'"),
+        (["--set", "child.task=tasks.trial:walk"], "'tasks.trial:walk': module tasks.trial has no 'walk'"),
+        (["--set", "data.num_validation=2000"], "ask for 2001 images, but digits has 1437"),
+        (["--set", "data.crop=11"], "data.crop = 11: allowed is at most data.upsample = 10"),
+    ],
+)
+def test_the_command_line_rejects_before_it_makes_anything(arguments: list[str], message: str, tmp_path: Path) -> None:
+    output = type_in("run", "--run", tmp_path / "run", *arguments, expected=2)
+    assert message in output and "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_texts_and_listing() -> None:
+    for command in ("run", "resume", "status", "report", "experiments"):
+        assert "Usage:" in type_in(command, "--help")
+    listing = type_in("experiments")
+    assert [line.split()[0] for line in listing.splitlines()] == list(EXPERIMENTS)
+    assert json.loads(type_in("experiments", "cifar10")) == to_dict(cifar10())
+
+
+def test_a_folder_that_holds_a_run_is_refused(finished_run: Path) -> None:
+    output = type_in("run", "--run", finished_run, expected=2)
+    assert f"{finished_run} already holds a run; go on with it by `wavenas resume {finished_run}`" in output
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    for command in ("resume", "status", "report"):
+        assert f"{tmp_path}: no run there" in type_in(command, tmp_path, expected=2)
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"configuration": {"experiment": "digits", "surch": {}}}')
+    assert f"{tmp_path}/config.json: unknown key surch" in type_in("resume", tmp_path, expected=2)
+    (tmp_path / "config.json").write_text("{")
+    assert f"{tmp_path}/config.json: not a run's configuration" in type_in("resume", tmp_path, expected=2)
+
+
+def test_a_process_ends_with_the_exit_code(tmp_path: Path) -> None:
+    output = run_quietly(wavenas("run", "--run", tmp_path / "run", "--experiment", "digit"), expected=2)
+    assert output == f"error: unknown experiment 'digit'; allowed: {', '.join(EXPERIMENTS)}\n"
+
+
+def test_help_needs_neither_torch_nor_dask() -> None:
+    code = "import sys, pipeline.command_line; print({'torch', 'dask', 'distributed', 'pyarrow'} & set(sys.modules))"
+    assert run_quietly([wavenas()[0], "-c", code]) == "set()\n"

@@ -1,0 +1,165 @@
+"""A whole search through the command line: what it leaves, and that nothing can make it come out otherwise."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import assert_same_run, comparable_tables, run_quietly, tiny_run, wavenas
+
+from models.space import SearchSpace
+from tasks.waves import depth_at  # noqa: F401  (the search under test imports it too)
+
+
+def test_a_search_leaves_tables_that_pandas_reads(finished_run: Path) -> None:
+    results = pd.read_parquet(finished_run / "results")
+    samples = pd.read_parquet(finished_run / "samples")
+    epochs = pd.read_parquet(finished_run / "epochs")
+    updates = pd.read_parquet(finished_run / "updates")
+    assert sorted(results.trial_id) == sorted(samples.trial_id) == list(range(20))
+    assert samples.wave.value_counts().sort_index().tolist() == [8, 8, 4]
+    assert (results.status == "ok").all() and results.status.dtype == "category"
+    assert len(epochs) == 40 and set(epochs.epoch) == {0, 1}
+    last = epochs[epochs.epoch == 1].set_index("trial_id").validation_metric
+    assert (results.set_index("trial_id").metric == last).all()  # the best of the last epoch, reward_epochs = 1
+    assert (results.reward == results.metric**3).all()
+    assert updates.policy_version.tolist() == [1, 2, 3] and (updates.num_ok == [8, 8, 4]).all()
+    assert str(results.ended_at.dtype) == "datetime64[us, UTC]"
+
+
+def test_the_baseline_is_made_of_earlier_waves_alone(finished_run: Path) -> None:
+    rewards = pd.read_parquet(finished_run / "results").sort_values("trial_id").reward.tolist()
+    updates = pd.read_parquet(finished_run / "updates").sort_values("update")
+    total = weight = 0.0
+    expected = [0.0]
+    for index, reward in enumerate(rewards[:16], start=1):
+        total, weight = 0.95 * total + 0.05 * reward, 0.95 * weight + 0.05
+        if index % 8 == 0:
+            expected.append(total / weight)
+    assert updates.baseline.tolist() == pytest.approx(expected)
+
+
+def test_tokens_spell_the_architecture_of_their_row(finished_run: Path) -> None:
+    options = {"filter_heights": [1, 3, 5], "filter_widths": [1, 3, 5], "num_filters": [2, 3, 4]}
+    space = SearchSpace("models.conv_space:conv_space", options)
+    for row in pd.read_parquet(finished_run / "samples").itertuples():
+        assert json.loads(row.architecture) == json.loads(json.dumps(space.decode(row.depth, row.tokens).to_json()))
+
+
+def test_a_finished_run_says_what_it_found_and_what_to_type_next(finished_run: Path) -> None:
+    output = (finished_run / "output.txt").read_text()
+    assert "20 children, 0 failed. The best is trial" in output
+    assert "convolution" in output and "Classifier: global average pooling" in output
+    command = re.search(r"import pandas.*", output)
+    assert command is not None
+    printed = run_quietly(
+        [wavenas()[0], "-c", f"print(len({command[0].split('; ')[1]}))".replace("pd.", "__import__('pandas').")]
+    )
+    assert printed.strip() == "5"
+    assert {path.name for path in (finished_run / "report").iterdir()} >= {"rewards.png", "best_architecture.png"}
+    assert len(list((finished_run / "checkpoints").iterdir())) == 3
+    assert (finished_run / "journal.jsonl").stat().st_size == 0
+    config = json.loads((finished_run / "config.json").read_text())
+    assert config["packages"]["torch"] and config["configuration"]["search"]["samples"] == 20
+
+
+def test_resuming_a_finished_run_changes_nothing(finished_run: Path) -> None:
+    before = {path: path.read_bytes() for path in finished_run.rglob("*.p*t*") if "report" not in path.parts}
+    run_quietly(wavenas("resume", finished_run))
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_workers_gives_the_same_tables(workers: int, finished_run: Path, tmp_path: Path) -> None:
+    run_quietly(tiny_run(tmp_path / "run", f"cluster.workers={workers}"))
+    assert_same_run(tmp_path / "run", finished_run)
+
+
+def test_another_seed_gives_another_search(finished_run: Path, tmp_path: Path) -> None:
+    run_quietly(tiny_run(tmp_path / "run", "search.seed=1", "search.samples=8"))
+    ours, theirs = comparable_tables(tmp_path / "run"), comparable_tables(finished_run)
+    assert ours["samples"].architecture.tolist() != theirs["samples"].architecture[:8].tolist()
+
+
+def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(finished_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _start_and_signal(folder, signal.SIGKILL)
+    before = _published(folder)
+    assert 8 < len(before) < 16, "the kill was meant to fall into the second wave"
+    run_quietly(wavenas("resume", folder))
+    assert_same_run(folder, finished_run)
+    after = pd.read_parquet(folder / "results").set_index("trial_id").loc[before.trial_id]
+    assert (after.ended_at.to_numpy() == before.ended_at.to_numpy()).all(), "a finished child was trained again"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_prints_the_command_that_resumes_it(number: int, finished_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code, output = _start_and_signal(folder, number)
+    assert code == 130, output
+    command = re.search(r"Go on with: (.*)", output)
+    assert command is not None, output
+    assert "Traceback" not in output
+    run_quietly(shlex.split(command[1]))
+    assert_same_run(folder, finished_run)
+
+
+def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> None:
+    task = "child.task=test_search:die_unless_first"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = tiny_run(
+        tmp_path / "run", task, "search.samples=2", "search.children_per_replica=2", "cluster.allowed_failures=1"
+    )
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
+    assert results.status.tolist() == ["ok", "failed"]
+    assert results.attempts[1] == 2 and "its worker died 2 times" in results.error[1]
+    updates = pd.read_parquet(tmp_path / "run" / "updates")
+    assert (updates.num_ok[0], updates.num_failed[0]) == (1, 1) and updates.mean_reward[0] == results.reward[0]
+
+
+def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> None:
+    output = run_quietly(tiny_run(tmp_path / "run", "search.control=random", "search.samples=8", "child.epochs=1"))
+    control = pd.read_parquet(tmp_path / "run" / "control" / "updates")
+    assert len(pd.read_parquet(tmp_path / "run" / "control" / "results")) == 8
+    assert control.gradient_norm.isna().all()
+    assert re.search(r"best reward +\d\.\d+ +\d\.\d+", output) and "over one seed" in output
+
+
+def die_unless_first(architecture, trial):  # type: ignore[no-untyped-def]
+    """A task for the test above."""
+    from tasks.image_child import train_image_child
+
+    if trial.trial_id:
+        os._exit(1)
+    return train_image_child(architecture, trial)
+
+
+def _published(folder: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(folder / "results")
+    except FileNotFoundError:
+        return pd.DataFrame({"trial_id": []})
+
+
+def _start_and_signal(folder: Path, number: int) -> tuple[int, str]:
+    """Start a tiny run, signal its whole process group in its second wave, and wait. Returns exit code and output."""
+    process = subprocess.Popen(
+        tiny_run(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(_published(folder)) < 10 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output

@@ -37,7 +37,8 @@ def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Itera
             dashboard_address=settings.dashboard,
             worker_dashboard_address=None,
             memory_limit=MEMORY_LIMIT // workers,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
+            preload="cluster.worker_setup",
         ) as cluster, Client(cluster) as client:  # fmt: skip
             yield client
 

@@ -20,7 +20,7 @@ from pipeline.run_folder import create_run, driver_lock, open_run
 from pipeline.run_paths import RunPaths
 from pipeline.summary import summary_text
 from pipeline.tables import Tables, read_table
-from pipeline.waves import Search, rewards_so_far, run_search
+from pipeline.waves import Search, is_finished, rewards_so_far, run_search
 
 
 def check_configuration(configuration: Configuration) -> None:
@@ -73,10 +73,13 @@ def _drive(paths: RunPaths, configuration: Configuration, data_path: Path, conso
 def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
     """The search, and then its control: the same number of children from another policy."""
     log.info("experiment %s in %s", configuration.experiment, paths.folder)
+    searches = [search for search in _searches(paths, configuration) if not is_finished(search[1], search[2])]
+    if not searches:
+        return
     with open_cluster(configuration.cluster, configuration.child.threads) as client:
         workers = len(client.scheduler_info()["workers"])
         console.print(f"{workers} workers; dashboard at {client.dashboard_link}", highlight=False, soft_wrap=True)
-        for name, run_paths, run_configuration in _searches(paths, configuration):
+        for name, run_paths, run_configuration in searches:
             rewards, done = rewards_so_far(run_paths), read_table(run_paths, "results", ["trial_id"]).num_rows
             progress = Progress(console, name, run_configuration.search.samples, rewards, done)
             tables = Tables(run_paths)

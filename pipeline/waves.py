@@ -140,6 +140,12 @@ def _commit(search: Search, state: SearchState, update: Update, row: Row, count:
     return committed
 
 
+def is_finished(paths: RunPaths, configuration: Configuration) -> bool:
+    """Whether the last wave of a search has been committed."""
+    state = load_checkpoint(paths)
+    return state is not None and state.samples >= configuration.search.samples
+
+
 def rewards_so_far(paths: RunPaths) -> list[float]:
     """Rewards of the children that took part in the gradient, in order of their trials."""
     rows = read_table(paths, "results", ["status", "reward"]).to_pylist()

@@ -17,7 +17,7 @@ from pipeline.run_paths import RunPaths
 
 TINY = [
     "search.samples=20", "search.children_per_replica=8", "search.depth=2", "search.max_depth=2", "search.control=none",
-    "space.options.num_filters=[2,3,4]", "data.num_train=200", "data.num_validation=100", "child.epochs=2",
+    "space.options.num_filters=[2,3,4]", "data.num_train=1000", "data.num_validation=100", "child.epochs=2",
     "cluster.workers=2",
 ]  # fmt: skip
 CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second"]  # what may differ between equal runs

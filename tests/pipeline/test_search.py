@@ -14,7 +14,6 @@ import pytest
 from conftest import assert_same_run, comparable_tables, run_quietly, tiny_run, wavenas
 
 from models.space import SearchSpace
-from tasks.waves import depth_at  # noqa: F401  (the search under test imports it too)
 
 
 def test_a_search_leaves_tables_that_pandas_reads(finished_run: Path) -> None:
@@ -81,12 +80,6 @@ def test_any_number_of_workers_gives_the_same_tables(workers: int, finished_run:
     assert_same_run(tmp_path / "run", finished_run)
 
 
-def test_another_seed_gives_another_search(finished_run: Path, tmp_path: Path) -> None:
-    run_quietly(tiny_run(tmp_path / "run", "search.seed=1", "search.samples=8"))
-    ours, theirs = comparable_tables(tmp_path / "run"), comparable_tables(finished_run)
-    assert ours["samples"].architecture.tolist() != theirs["samples"].architecture[:8].tolist()
-
-
 def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(finished_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     _start_and_signal(folder, signal.SIGKILL)
@@ -111,8 +104,8 @@ def test_interrupted_it_prints_the_command_that_resumes_it(number: int, finished
 
 
 def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> None:
-    task = "child.task=test_search:die_unless_first"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    task = "child.task=deadly_task:die_unless_first"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # workers find the module there
     command = tiny_run(
         tmp_path / "run", task, "search.samples=2", "search.children_per_replica=2", "cluster.allowed_failures=1"
     )
@@ -133,15 +126,6 @@ def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> N
     assert re.search(r"best reward +\d\.\d+ +\d\.\d+", output) and "over one seed" in output
 
 
-def die_unless_first(architecture, trial):  # type: ignore[no-untyped-def]
-    """A task for the test above."""
-    from tasks.image_child import train_image_child
-
-    if trial.trial_id:
-        os._exit(1)
-    return train_image_child(architecture, trial)
-
-
 def _published(folder: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(folder / "results")
@@ -155,7 +139,7 @@ def _start_and_signal(folder: Path, number: int) -> tuple[int, str]:
         tiny_run(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while len(_published(folder)) < 10 and process.poll() is None and time.monotonic() < deadline:
+    while len(_published(folder)) < 9 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does

@@ -52,6 +52,9 @@ def local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
 
 def _dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     return {
+        # Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": GIB,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": GIB,
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains

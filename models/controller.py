@@ -54,9 +54,11 @@ class Controller(nn.Module):
         Raises ValueError where the tokens of a row are not those of its space.
         """
         batch = len(paths)
-        log_probs = entropies = torch.zeros(batch)
+        if tokens is not None and len(tokens) != batch:
+            raise ValueError(f"{len(tokens)} rows of tokens for {batch} paths")
+        log_probs = entropies = self.start.new_zeros(batch)
         inputs = self.start.expand(batch, -1)
-        states = [(torch.zeros(batch, self.hidden_units), torch.zeros(batch, self.hidden_units)) for _ in self.cells]
+        states: list[tuple[Tensor, ...]] = [(self.start.new_zeros(batch, self.hidden_units),) * 2 for _ in self.cells]
         anchors: list[Tensor] = []  # per anchor ordinal, the outputs (batch, hidden) of the rows there
         step = 0
         while groups := _rows_by_decision(paths):
@@ -82,14 +84,15 @@ class Controller(nn.Module):
 
     def ensure(self, choice: Choice) -> None:
         """Give a choice its softmax and its embeddings if it has none yet."""
-        if choice.name in self.heads:
-            known = self.heads[choice.name].out_features
+        key = _key(choice.name)
+        if key in self.heads:
+            known = self.heads[key].out_features
             if known != len(choice.values):
                 raise ValueError(f"choice {choice.name!r} has {len(choice.values)} values here and {known} elsewhere")
             return
-        self.heads[choice.name] = nn.Linear(self.hidden_units, len(choice.values))
-        self.embeddings[choice.name] = nn.Embedding(len(choice.values), self.hidden_units)
-        created = (f"heads.{choice.name}.", f"embeddings.{choice.name}.")
+        self.heads[key] = nn.Linear(self.hidden_units, len(choice.values))
+        self.embeddings[key] = nn.Embedding(len(choice.values), self.hidden_units)
+        created = (f"heads.{key}.", f"embeddings.{key}.")
         self._initialise({name: weight for name, weight in self.named_parameters() if name.startswith(created)})
 
     def load_parameters(self, parameters: dict[str, Tensor]) -> None:
@@ -97,12 +100,12 @@ class Controller(nn.Module):
         for name, weight in parameters.items():
             kind, _, rest = name.partition(".")
             if kind == "embeddings":
-                choice_name = rest.removesuffix(".weight")
+                choice_name = rest.removesuffix(".weight").removeprefix(_key(""))
                 self.ensure(Choice(choice_name, tuple(range(len(weight)))))
         self.load_state_dict(parameters)
 
-    def _step(self, inputs: Tensor, states: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-        new_states: list[tuple[Tensor, Tensor]] = []
+    def _step(self, inputs: Tensor, states: list[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+        new_states: list[tuple[Tensor, ...]] = []
         for cell, state in zip(self.cells, states, strict=True):
             inputs, memory = cell(inputs, state)  # both (batch, hidden)
             new_states.append((inputs, memory))
@@ -112,13 +115,13 @@ class Controller(nn.Module):
         self, choice: Choice, rows: Tensor, output: Tensor, given: Tensor | None, generator: torch.Generator | None
     ) -> "_Taken":
         self.ensure(choice)
-        log_p = functional.log_softmax(self.heads[choice.name](output[rows]), dim=1)  # (rows, values)
+        log_p = functional.log_softmax(self.heads[_key(choice.name)](output[rows]), dim=1)  # (rows, values)
         tokens = torch.multinomial(log_p.exp(), 1, generator=generator)[:, 0] if given is None else given
         if int(tokens.max()) >= len(choice.values) or int(tokens.min()) < 0:
             raise ValueError(f"token {tokens.tolist()} for {choice.name}: allowed are 0 to {len(choice.values) - 1}")
         log_probs = log_p.gather(1, tokens[:, None])[:, 0]
         entropies = -(log_p.exp() * log_p).sum(1)
-        return _Taken(tokens, log_probs, entropies, self.embeddings[choice.name](tokens))
+        return _Taken(tokens, log_probs, entropies, self.embeddings[_key(choice.name)](tokens))
 
     def _select(
         self, anchor: Anchor, rows: Tensor, output: Tensor, anchors: list[Tensor],
@@ -161,6 +164,11 @@ class _Taken:
     log_probs: Tensor
     entropies: Tensor
     next_inputs: Tensor
+
+
+def _key(choice_name: str) -> str:
+    """A choice's name among its module's: as it is, it might be that of an attribute, such as `type`."""
+    return f"choice_{choice_name}"
 
 
 def _rows_by_decision(paths: Sequence[Path]) -> list[tuple[Decision, list[int]]]:

@@ -8,9 +8,10 @@ from models.conv_space import ConvArchitecture, ConvLayer
 
 
 class ConvNet(nn.Module):
-    """Convolution, batch norm and ReLU a layer; inputs concatenated in depth; loose ends to a linear classifier.
+    """Convolution, batch norm, ReLU a layer; inputs concatenated in depth; loose ends to a linear classifier.
 
-    Filters of height h are padded with h // 2 zeros above and below (widths alike), so stride 1 keeps the size.
+    Filters of height h are padded with h // 2 zeros above and below (widths alike): with stride 1, odd filters keep
+    the size.
     """
 
     def __init__(

@@ -22,6 +22,16 @@ class Choice:
     name: str
     values: tuple[Any, ...]
 
+    def __post_init__(self) -> None:
+        if not self.name or "." in self.name:
+            raise ValueError(f"{self.name!r} names a choice: it may be any text without a dot, but not empty")
+        if not self.values:
+            raise ValueError(f"choice {self.name!r} has no values")
+        try:
+            hash(self.values)
+        except TypeError as error:
+            raise ValueError(f"choice {self.name!r}: {error}; use tuples for lists") from error
+
     def decode(self, token: int) -> Any:
         if not 0 <= token < len(self.values):
             raise ValueError(f"token {token} for {self.name}: allowed are 0 to {len(self.values) - 1}")
@@ -123,11 +133,12 @@ def load_function(name: str) -> Callable[..., Any]:
     if not module_name or not function_name:
         raise ValueError(f"{name!r} is not of the form package.module:function")
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except ModuleNotFoundError as error:
+        module = importlib.import_module(module_name)
+    except (ModuleNotFoundError, TypeError) as error:
         raise ValueError(f"{name!r}: {error}") from error
-    except AttributeError as error:
-        raise ValueError(f"{name!r}: module {module_name} has no {function_name!r}") from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ValueError(f"{name!r}: module {module_name} has no {function_name!r}")
     if not callable(function):
         raise ValueError(f"{name!r} is not a function but {type(function).__name__}")
     return function  # type: ignore[no-any-return]

@@ -41,7 +41,7 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
         epochs.append(epoch)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
-        elif time.monotonic() > deadline:
+        elif len(epochs) < child.epochs and time.monotonic() > deadline:
             status = "timed_out"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan

@@ -59,7 +59,7 @@ class DataSettings:
     num_validation: Positive = 5_000  # section 4.1, drawn from the training images
     num_train: Positive | None = None  # unset: all that are left
     split_seed: NotNegative = 0
-    upsample: Positive = 40  # pixels a side, before the crop
+    upsample: Positive = 40  # pixels a side to which images are scaled before the crop
     crop: Positive = 32  # pixels a side; section 4.1
     flip: bool = True  # section 4.1: random horizontal flips
 

@@ -34,6 +34,7 @@ def reduce_wave(request: ReduceRequest) -> Update:
     So b is made of the rewards of earlier architectures alone. A wave without rewards (all its children failed)
     leaves the weights and the baseline as they are.
     """
+    assert len(request.tokens) == len(request.rewards), "a reward for each architecture"
     state = replace(request.state, version=request.state.version + 1)
     baseline = request.state.baseline
     entropy = gradient_norm = math.nan

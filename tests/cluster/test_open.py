@@ -16,6 +16,7 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert len({*processes.values(), os.getpid()}) == 3
         assert set(client.run(multiprocessing.get_start_method, allow_none=True).values()) <= {None, "spawn", "fork"}
         assert client.run(os.environ.get, "OMP_NUM_THREADS").popitem()[1] == "1"
+        assert client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
 
 

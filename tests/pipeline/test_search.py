@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import assert_same_run, comparable_tables, run_quietly, tiny_run, wavenas
+from conftest import assert_same_run, run_quietly, tiny_run, wavenas
 
 from models.space import SearchSpace
 

@@ -1,0 +1,51 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tasks.device import is_out_of_memory, pick_device, pick_precision, prepare_process
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize("device", [CPU, torch.device("cuda", 0)])
+def test_an_explicit_precision_is_taken_on_any_device(name: str, dtype: torch.dtype, device: torch.device) -> None:
+    assert pick_precision(name, device) is dtype
+
+
+def test_auto_on_a_cpu_is_bfloat16_only_where_the_cpu_has_it() -> None:
+    computes_in_it = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    assert pick_precision("auto", CPU) is (torch.bfloat16 if computes_in_it else torch.float32)
+
+
+def test_the_device_is_the_first_gpu_or_the_cpu() -> None:
+    assert pick_device() == (torch.device("cuda", 0) if torch.cuda.is_available() else CPU)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_gets_as_many_threads_as_asked(threads: int, restored_threads: None) -> None:
+    prepare_process(threads)
+    assert torch.get_num_threads() == threads
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_an_allocation_that_torch_cannot_make_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60)
+    assert is_out_of_memory(raised.value)
+
+
+def test_other_errors_are_not_out_of_memory() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("token 9 for size"))

@@ -1,0 +1,139 @@
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from models.conv_space import ConvArchitecture
+from tasks.records import Training, Trial
+from tasks.settings import ChildSettings, DataSettings, SpaceSettings
+from tasks.trial import reward, run_trial
+
+
+def raise_memory_error(architecture: ConvArchitecture, trial: Trial) -> Training:
+    raise MemoryError("no more")
+
+
+def ask_for_too_much(architecture: ConvArchitecture, trial: Trial) -> Training:
+    torch.empty(2**60)
+    raise AssertionError
+
+
+def train_without_training(architecture: ConvArchitecture, trial: Trial) -> Training:
+    return Training("ok", 0.5, (), len(architecture.layers), 0, "cpu", "float32")
+
+
+def diverge(architecture: ConvArchitecture, trial: Trial) -> Training:
+    return Training("diverged", math.nan, (), 0, 0, "cpu", "float32")
+
+
+def trial_of(task: str, tokens: tuple[int, ...] = (1, 1, 0, 0, 1, 1, 1, 0)) -> Trial:
+    """A trial of two layers that needs no data."""
+    child = ChildSettings(task=task, precision="float32")
+    return Trial(3, 11, 2, tokens, SpaceSettings(options={"num_filters": [8, 16]}), child, DataSettings(), "", 3.0)
+
+
+def own(function: str) -> str:
+    return f"{__name__}:{function}"
+
+
+@pytest.fixture(autouse=True)
+def restored_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits_trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    folder, digits = tmp_path_factory.mktemp("digits"), load_digits()
+    np.save(folder / "images.npy", (digits.images[:, None] * 15).astype(np.uint8))
+    np.save(folder / "labels.npy", digits.target.astype(np.int64))
+    trial = trial_of("tasks.image_child:train_image_child")
+    data = DataSettings(dataset="digits", num_validation=100, num_train=300, upsample=9, crop=8, flip=False)
+    child = replace(trial.child, epochs=2, batch_size=32)
+    return replace(trial, data_path=str(folder), data=data, child=child)
+
+
+def test_the_reward_is_the_accuracy_cubed() -> None:
+    assert reward(0.5, 3.0) == 0.125
+    result = run_trial(trial_of(own("train_without_training")))
+    assert (result.trial_id, result.status, result.reward, result.error) == (3, "ok", 0.125, None)
+
+
+def test_the_task_gets_the_architecture_that_the_tokens_spell() -> None:
+    result = run_trial(trial_of(own("train_without_training")))
+    assert result.training is not None
+    assert result.training.parameters == 2
+
+
+def test_a_child_is_trained_and_rewarded(digits_trial: Trial) -> None:
+    result = run_trial(digits_trial)
+    assert result.training is not None
+    assert (result.status, result.error, len(result.training.epochs)) == ("ok", None, 2)
+    assert result.reward == pytest.approx(result.training.metric**3)
+    assert 0 < result.reward < 1
+    assert result.seconds >= sum(epoch.seconds for epoch in result.training.epochs)
+
+
+def test_equal_trials_have_equal_rewards(digits_trial: Trial) -> None:
+    assert run_trial(digits_trial).reward == run_trial(digits_trial).reward
+
+
+def test_a_diverged_child_is_rewarded_with_nothing(digits_trial: Trial) -> None:
+    child = replace(digits_trial.child, learning_rate=1e30, epochs=100)
+    result = run_trial(replace(digits_trial, child=child))
+    assert result.training is not None
+    assert (result.status, result.reward, result.error) == ("diverged", 0, None)
+    assert math.isnan(result.training.metric)
+    assert run_trial(trial_of(own("diverge"))).reward == 0
+
+
+def test_a_child_that_took_too_long_is_rewarded_with_nothing(digits_trial: Trial) -> None:
+    result = run_trial(replace(digits_trial, child=replace(digits_trial.child, timeout_minutes=1e-9)))
+    assert (result.status, result.reward, result.error) == ("timed_out", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ((1, 99, 0, 0, 1, 1, 1, 0), "token 99 for filter_width: allowed are 0 to 3"),
+        ((1, 1, 1, 0, 1, 1, 1, 0), "token 1 for inputs: allowed are 0 to 0"),
+        ((1, 1, 0), "num_filters is still to be decided"),
+    ],
+)
+def test_bad_tokens_are_a_failure_whose_traceback_names_them(tokens: tuple[int, ...], message: str) -> None:
+    result = run_trial(trial_of(own("train_without_training"), tokens))
+    assert (result.status, result.reward, result.training) == ("failed", 0, None)
+    assert result.error is not None
+    assert result.error.startswith("Traceback")
+    assert message in result.error
+
+
+def test_a_task_that_does_not_exist_is_a_failure() -> None:
+    result = run_trial(trial_of("tasks.nowhere:train"))
+    assert result.status == "failed"
+    assert "No module named 'tasks.nowhere'" in str(result.error)
+
+
+def test_missing_data_are_a_failure(digits_trial: Trial, tmp_path: Path) -> None:
+    result = run_trial(replace(digits_trial, data_path=str(tmp_path)))
+    assert (result.status, result.reward) == ("failed", 0)
+    assert "images.npy" in str(result.error)
+
+
+@pytest.mark.parametrize("task", ["raise_memory_error", "ask_for_too_much"])
+def test_an_exhausted_memory_is_told_apart(task: str) -> None:
+    result = run_trial(trial_of(own(task)))
+    assert (result.status, result.reward, result.training) == ("out_of_memory", 0, None)
+    assert task in str(result.error)
+
+
+def test_a_trial_gets_its_threads() -> None:
+    trial = trial_of(own("train_without_training"))
+    run_trial(replace(trial, child=replace(trial.child, threads=2)))
+    assert torch.get_num_threads() == 2

@@ -32,13 +32,13 @@ def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Itera
         with LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
+            processes=settings.processes,
+            host="127.0.0.1" if settings.processes else None,
             dashboard_address=settings.dashboard,
             worker_dashboard_address=None,
             memory_limit=MEMORY_LIMIT // workers,
             silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
-            preload="cluster.worker_setup",
+            preload="cluster.worker_setup" if settings.processes else None,
         ) as cluster, Client(cluster) as client:  # fmt: skip
             yield client
 

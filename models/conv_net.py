@@ -4,14 +4,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.conv_space import ConvArchitecture, ConvLayer
+from models.conv_architecture import IMAGE, ConvArchitecture
+from models.conv_layers import ConvLayer, Layer, NormLayer
+from models.pool_and_norm import LocalContrastNorm, Pool
 
 
 class ConvNet(nn.Module):
-    """Convolution, batch norm, ReLU a layer; inputs concatenated in depth; loose ends to a linear classifier.
+    """Layers on their inputs concatenated in depth; loose ends to a linear classifier.
 
     Filters of height h are padded with h // 2 zeros above and below (widths alike): with stride 1, odd filters keep
-    the size.
+    the size. At a pooling point each output that is still to be read is pooled once, for all its readers.
     """
 
     def __init__(
@@ -19,23 +21,29 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        filters = [layer.num_filters for layer in architecture.layers]
-        self.layers = nn.ModuleList(
-            _layer(layer, sum(filters[source] for source in layer.inputs) or in_channels, batch_norm_epsilon)
-            for layer in architecture.layers
-        )
-        self.classifier = nn.Linear(sum(filters[end] for end in architecture.loose_ends()), num_classes)
+        self.layers = nn.ModuleList()
+        self.pooling_point = Pool("max", size=2, stride=2)
+        self.last_readers: dict[int, int] = dict(architecture.connections())  # later readers come later
+        channels = {IMAGE: in_channels}
+        for index, layer in enumerate(architecture.layers):
+            read = sum(channels[source] for source in layer.inputs or (IMAGE,))
+            channels[index] = layer.num_filters if isinstance(layer, ConvLayer) else read
+            self.layers.append(_layer(layer, read, batch_norm_epsilon))
+        self.classifier = nn.Linear(sum(channels[end] for end in architecture.loose_ends()), num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(self.classifier.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, num_classes) for images (batch, in_channels, height, width)."""
-        outputs: list[Tensor] = []
-        for layer, module in zip(self.architecture.layers, self.layers, strict=True):
-            sources = [outputs[source] for source in layer.inputs] or [images]
-            outputs.append(module(concatenate(sources)))
+        outputs = {IMAGE: images}
+        for index, (layer, module) in enumerate(zip(self.architecture.layers, self.layers, strict=True)):
+            outputs[index] = module(concatenate([outputs[source] for source in layer.inputs or (IMAGE,)]))
+            if index + 1 in self.architecture.pool_after:
+                to_read = [source for source in outputs if self.last_readers[source] > index]
+                outputs = {source: self.pooling_point(outputs[source]) for source in to_read}
         features = concatenate([outputs[end] for end in self.architecture.loose_ends()])
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
@@ -57,13 +65,22 @@ def _pad(feature: Tensor, height: int, width: int) -> Tensor:
     return functional.pad(feature, (left, missing_width - left, top, missing_height - top))
 
 
-def _layer(layer: ConvLayer, in_channels: int, batch_norm_epsilon: float) -> nn.Sequential:
+def _layer(layer: Layer, in_channels: int, batch_norm_epsilon: float) -> nn.Module:
+    if isinstance(layer, ConvLayer):
+        return _convolution(layer, in_channels, batch_norm_epsilon)
+    if isinstance(layer, NormLayer):
+        return nn.BatchNorm2d(in_channels, eps=batch_norm_epsilon) if layer.kind == "batch" else LocalContrastNorm()
+    return Pool(layer.kind, layer.size, layer.stride)
+
+
+def _convolution(layer: ConvLayer, in_channels: int, batch_norm_epsilon: float) -> nn.Sequential:
     convolution = nn.Conv2d(
         in_channels,
         layer.num_filters,
         (layer.filter_height, layer.filter_width),
         stride=(layer.stride_height, layer.stride_width),
         padding=(layer.filter_height // 2, layer.filter_width // 2),
-        bias=False,  # the batch norm has one
+        bias=not layer.batch_norm,  # a batch norm has one
     )
-    return nn.Sequential(convolution, nn.BatchNorm2d(layer.num_filters, eps=batch_norm_epsilon), nn.ReLU(inplace=True))
+    norm = [nn.BatchNorm2d(layer.num_filters, eps=batch_norm_epsilon)] if layer.batch_norm else []
+    return nn.Sequential(convolution, *norm, nn.ReLU(inplace=True))

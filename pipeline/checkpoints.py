@@ -1,16 +1,20 @@
 """The state of a search between waves. Its checkpoint is the commit of a wave."""
 
 import io
+import math
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from models.evolution import Individual
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
 from pipeline.run_paths import RunPaths
-from tasks.records import PolicyState
+from tasks.records import Moments, PolicyState
 
 KEPT = 3
 
@@ -28,7 +32,7 @@ def save_checkpoint(paths: RunPaths, state: SearchState) -> None:
     """Write the checkpoint of a wave durably, then drop all but the newest few."""
     paths.checkpoints.mkdir(exist_ok=True)
     content = io.BytesIO()
-    torch.save(asdict(state), content)
+    torch.save(_to_plain(state), content)
     write_atomically(paths.checkpoint(state.waves), content.getvalue())
     for old in _checkpoints(paths)[:-KEPT]:
         old.unlink()
@@ -41,11 +45,56 @@ def load_checkpoint(paths: RunPaths) -> SearchState | None:
         return None
     path = checkpoints[-1]
     try:
-        data = torch.load(path, weights_only=True)
-        return SearchState(data["waves"], data["samples"], PolicyState(**data["policy"]))
+        return _from_plain(torch.load(path, weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError, OSError) as error:
         raise UserError(f"{path}: not a checkpoint of this version, or damaged ({error})") from error
 
 
 def _checkpoints(paths: RunPaths) -> list[Path]:
     return sorted(paths.checkpoints.glob("wave-*.pt"))
+
+
+def _to_plain(state: SearchState) -> dict[str, Any]:
+    """A state as numbers, strings and a few tensors: the arrays of each kind one after the other in one tensor."""
+    policy, moments = state.policy, state.policy.moments
+    return {
+        "waves": state.waves,
+        "samples": state.samples,
+        "policy": policy.policy,
+        "seed": policy.seed,
+        "version": policy.version,
+        "baseline": (policy.baseline_sum, policy.baseline_weight),
+        "population": [(individual.tokens, individual.reward) for individual in policy.population],
+        "shapes": {name: tuple(weight.shape) for name, weight in policy.parameters.items()},
+        "parameters": _joined(list(policy.parameters.values())),
+        "steps": {name: moment.step for name, moment in moments.items()},
+        "exp_avg": _joined([moment.exp_avg for moment in moments.values()]),
+        "exp_avg_sq": _joined([moment.exp_avg_sq for moment in moments.values()]),
+    }
+
+
+def _from_plain(data: dict[str, Any]) -> SearchState:
+    shapes, steps = data["shapes"], data["steps"]
+    moment_shapes = {name: shapes[name] for name in steps}
+    exp_avg, exp_avg_sq = _parted(data["exp_avg"], moment_shapes), _parted(data["exp_avg_sq"], moment_shapes)
+    policy = PolicyState(
+        policy=data["policy"],
+        seed=data["seed"],
+        version=data["version"],
+        parameters=_parted(data["parameters"], shapes),
+        moments={name: Moments(step, exp_avg[name], exp_avg_sq[name]) for name, step in steps.items()},
+        baseline_sum=data["baseline"][0],
+        baseline_weight=data["baseline"][1],
+        population=tuple(Individual(tuple(tokens), reward) for tokens, reward in data["population"]),
+    )
+    return SearchState(data["waves"], data["samples"], policy)
+
+
+def _joined(arrays: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([array.ravel() for array in arrays] or [np.empty(0, np.float32)]))
+
+
+def _parted(joined: torch.Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = torch.split(joined, sizes)
+    return {name: part.numpy().reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

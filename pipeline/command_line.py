@@ -29,29 +29,45 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs
 def run(
     experiment: Annotated[str, typer.Option(help="What to search for; `wavenas experiments` lists them.")] = "digits",
     run: Annotated[
-        Path | None, typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR")
+        Path | None,
+        typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR"),
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="local, cuda or slurm.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
-    policy: Annotated[str | None, typer.Option(help="controller or random.")] = None,
+    policy: Annotated[str | None, typer.Option(help="controller, random or evolution.")] = None,
     samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Your own search space, a generator function.", metavar="MODULE:FUNCTION")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Your own function that trains a child.", metavar="MODULE:FUNCTION")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Experiment table: a Parquet file with a row a network.", metavar="FILE")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Its columns that are decided, with commas between.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Its column with the metric.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting: section.key=value, as often as needed.", metavar="KEY=VALUE"),
+        typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
     ] = None,
 ) -> None:
     """Start a search."""
-    from pipeline.configuration import override
-    from pipeline.experiments import experiment_named
-
+    options = {
+        "cluster.kind": cluster, "data.folder": data, "search.policy": policy, "search.samples": samples,
+        "search.seed": seed, "space.function": space, "child.task": task,
+    }  # fmt: skip
     with _exit_codes() as interrupted:
+        from pipeline.configuration import override
+        from pipeline.experiments import experiment_named, with_own_space, with_table
+
         configuration = experiment_named(experiment)
-        options = {
-            "cluster.kind": cluster, "data.folder": data and str(data.resolve()), "search.policy": policy,
-            "search.samples": samples, "search.seed": seed,
-        }  # fmt: skip
-        given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+        if space is not None:
+            configuration = with_own_space(configuration, space)
+        if table is not None or columns is not None or reward is not None:
+            configuration = with_table(configuration, table, columns, reward)
+        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
         configuration = override(configuration, [*given, *(set_ or [])])
         from pipeline.driver import start_run
         from pipeline.run_folder import free_folder
@@ -110,6 +126,10 @@ def experiments(
             return
         for known, function in EXPERIMENTS.items():
             typer.echo(f"{known:16} {(function.__doc__ or '').strip()}")
+
+
+def _toml(value: object) -> str:
+    return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
 
 
 @contextmanager

@@ -11,7 +11,15 @@ from pydantic.dataclasses import dataclass
 
 from cluster.settings import ClusterSettings
 from pipeline.errors import UserError
-from tasks.settings import FRESH, ChildSettings, ControllerSettings, DataSettings, SearchSettings, SpaceSettings
+from tasks.settings import (
+    FRESH,
+    ChildSettings,
+    ControllerSettings,
+    DataSettings,
+    EvolutionSettings,
+    SearchSettings,
+    SpaceSettings,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
@@ -21,6 +29,7 @@ class Configuration:
     experiment: str
     search: SearchSettings = SearchSettings()
     controller: ControllerSettings = ControllerSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
     space: SpaceSettings = SpaceSettings()
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()

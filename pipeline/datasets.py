@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.files import sync_folder
+from pipeline.table_data import table_source
 from tasks.data import split_indices
 from tasks.settings import DataSettings
 
@@ -28,30 +29,40 @@ HOW_TO_GET_CIFAR10 = (
     " name another folder with DATA=… or --data."
 )
 
-Arrays = tuple[np.ndarray, np.ndarray]  # images (examples, channels, height, width) uint8, labels (examples,) int64
+Arrays = dict[str, np.ndarray]  # images (examples, channels, height, width) uint8, labels (examples,) int64
 
 
 def prepare_data(settings: DataSettings, cache: Path) -> Path:
-    """The folder with images.npy and labels.npy of a data set's training split, decoded now if need be.
+    """The folder with the arrays of a data set, images.npy and labels.npy of its training split, made now if need be.
 
     Raises UserError where files are missing, short or corrupt, or the settings ask for more images than there are.
     """
-    fingerprint, decode = _digits() if settings.dataset == "digits" else _cifar10(Path(settings.folder or "data"))
+    fingerprint, decode = _source(settings)
     folder = cache / f"{settings.dataset}-{fingerprint}"
     if not folder.is_dir():
         _store(decode(), folder)
-    labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
-    try:
-        split_indices(len(labels), settings)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    if settings.dataset != "table":
+        labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            split_indices(len(labels), settings)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     return folder
+
+
+def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
+    """A fingerprint of a data set's files, and how to decode them."""
+    if settings.dataset == "digits":
+        return "bundled", _digits
+    if settings.dataset == "table":
+        return table_source(settings)
+    return _cifar10(Path(settings.folder or "data"))
 
 
 def _store(arrays: Arrays, folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     aside.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(("images", "labels"), arrays, strict=True):
+    for name, array in arrays.items():
         np.save(aside / f"{name}.npy", array, allow_pickle=False)
     try:
         aside.rename(folder)
@@ -62,15 +73,12 @@ def _store(arrays: Arrays, folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _digits() -> tuple[str, Callable[[], Arrays]]:
-    def decode() -> Arrays:
-        from sklearn.datasets import load_digits  # bundled with scikit-learn: 8×8 pixels of 17 shades of grey
+def _digits() -> Arrays:
+    from sklearn.datasets import load_digits  # bundled with scikit-learn: 8×8 pixels of 17 shades of grey
 
-        digits = load_digits()
-        images = np.rint(digits.images[:DIGITS_TRAIN, None] * (255 / 16)).astype(np.uint8)
-        return images, digits.target[:DIGITS_TRAIN].astype(np.int64)
-
-    return "bundled", decode
+    digits = load_digits()
+    images = np.rint(digits.images[:DIGITS_TRAIN, None] * (255 / 16)).astype(np.uint8)
+    return {"images": images, "labels": digits.target[:DIGITS_TRAIN].astype(np.int64)}
 
 
 def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
@@ -120,7 +128,7 @@ def _decode_parquet(path: Path) -> Arrays:
                 f"{path}, row {row}: an image of {image.shape[1]}×{image.shape[0]} pixels; CIFAR-10 has 32×32"
             )
         images[row] = image.transpose(2, 0, 1)
-    return images, labels
+    return {"images": images, "labels": labels}
 
 
 def _load_torchvision(folder: Path) -> Arrays:
@@ -137,4 +145,5 @@ def _load_torchvision(folder: Path) -> Arrays:
         except (RuntimeError, OSError) as error:
             found = f"CIFAR-10 is {damaged}: {looked_for}"
             raise UserError(f"{found}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error
-    return dataset.data.transpose(0, 3, 1, 2).copy(), np.asarray(dataset.targets, np.int64)
+    images = dataset.data.transpose(0, 3, 1, 2).copy()
+    return {"images": images, "labels": np.asarray(dataset.targets, np.int64)}

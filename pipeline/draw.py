@@ -6,35 +6,40 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from models.conv_space import ConvArchitecture
+from models.conv_architecture import ConvArchitecture
+from models.conv_layers import Layer
 
 BOX_WIDTH, BOX_HEIGHT = 3.4, 0.6
 
 
 def draw_architecture(architecture: ConvArchitecture, title: str, path: Path) -> Path:
-    """Write a picture of the network, the image at the bottom and the classifier on top."""
-    labels = ["image"]
-    labels += [
-        f"{layer.filter_height}×{layer.filter_width}, {layer.num_filters} filters" for layer in architecture.layers
-    ]
-    labels += ["classifier"]
-    connections = [
-        (source, index)
-        for index, layer in enumerate(architecture.layers, start=1)
-        for source in ([number + 1 for number in layer.inputs] or [0])
-    ]
-    connections += [(end + 1, len(labels) - 1) for end in architecture.loose_ends()]
+    """Write a picture of the network, the image at the bottom, the classifier on top, pooling points as lines."""
+    rate = architecture.learning_rate
+    labels = ["image", *map(_label, architecture.layers)]
+    labels.append("classifier" if rate is None else f"classifier, learning rate {rate:g}")
     figure, axes = plt.subplots(figsize=(6, 0.62 * len(labels) + 0.8), layout="constrained")
     for level, label in enumerate(labels):
         _box(axes, level, label, plain=0 < level < len(labels) - 1)
-    for source, target in connections:
-        _arrow(axes, source, target)
+    for point in architecture.pool_after:
+        _pooling_point(axes, point)
+    for source, reader in architecture.connections():
+        _arrow(axes, source + 1, reader + 1)  # the image is level 0
     axes.set(xlim=(-4.2, 4.2), ylim=(-0.6, len(labels) - 0.4), title=title)
     axes.title.set_fontsize(10)
     axes.axis("off")
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
+
+
+def _label(layer: Layer) -> str:
+    return layer.describe().replace(" convolution", "").replace(" normalisation", " norm")
+
+
+def _pooling_point(axes: Axes, level: int) -> None:
+    """Across the picture, above a level."""
+    axes.axhline(level + 0.5, color="#c8741a", lw=1.2, ls="--")
+    axes.text(-4.15, level + 0.5, "2×2 max", ha="left", va="bottom", fontsize=7, color="#c8741a")
 
 
 def _box(axes: Axes, level: int, label: str, *, plain: bool) -> None:

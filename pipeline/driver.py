@@ -1,12 +1,14 @@
 """The driver: one run from its configuration to its report, however often it is interrupted."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from distributed import Client
 from rich.console import Console
 
 from cluster.open import check_cluster, open_cluster
@@ -20,11 +22,13 @@ from pipeline.run_folder import create_run, driver_lock, open_run
 from pipeline.run_paths import RunPaths
 from pipeline.summary import summary_text
 from pipeline.tables import Tables, read_table
-from pipeline.waves import Search, is_finished, rewards_so_far, run_search
+from pipeline.waves import Search, is_finished, load_history, rewards_so_far, run_search
 
 
 def check_configuration(configuration: Configuration) -> None:
     """Raise UserError for what can be seen to be wrong before anything starts."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # users' own modules, for the workers too
     try:
         check_cluster(configuration.cluster)
         space = SearchSpace(configuration.space.function, configuration.space.options)
@@ -33,6 +37,8 @@ def check_configuration(configuration: Configuration) -> None:
         space.paths(configuration.search.depth, 1)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+    if configuration.search.control == configuration.search.policy:
+        raise UserError(f"search.control = {configuration.search.control!r} is the policy itself")
     if configuration.data.crop > configuration.data.upsample:
         raise UserError(
             f"data.crop = {configuration.data.crop}: allowed is at most data.upsample = {configuration.data.upsample}"
@@ -80,14 +86,21 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
         workers = len(client.scheduler_info()["workers"])
         console.print(f"{workers} workers; dashboard at {client.dashboard_link}", highlight=False, soft_wrap=True)
         for name, run_paths, run_configuration in searches:
-            rewards, done = rewards_so_far(run_paths), read_table(run_paths, "results", ["trial_id"]).num_rows
-            progress = Progress(console, name, run_configuration.search.samples, rewards, done)
-            tables = Tables(run_paths)
-            try:
-                with progress.watching():
-                    run_search(Search(client, run_paths, tables, run_configuration, data_path, progress))
-            finally:
-                tables.close()
+            _search(client, name, run_paths, run_configuration, data_path, console)
+
+
+def _search(
+    client: Client, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
+) -> None:
+    done = read_table(paths, "results", ["trial_id"]).num_rows
+    progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
+    tables = Tables(paths)
+    history = load_history(paths, configuration)
+    try:
+        with progress.watching():
+            run_search(Search(client, paths, tables, configuration, data_path, progress, history))
+    finally:
+        tables.close()
 
 
 def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:

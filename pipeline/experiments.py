@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from cluster.settings import ClusterSettings
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from tasks.settings import ChildSettings, ControllerSettings, DataSettings, SearchSettings, SpaceSettings
@@ -29,21 +32,99 @@ def cifar10() -> Configuration:
     return Configuration(experiment="cifar10", controller=ControllerSettings(baseline_decay=0.99))
 
 
-def cifar10_small() -> Configuration:
-    """The same search for a laptop: 32 narrow children of 4 layers, 5 epochs of 4,000 images of 16×16."""
+def cifar10_strides() -> Configuration:
+    """The paper's second search on CIFAR-10: strides in 1, 2, 3 are predicted too (section 4.1)."""
+    return replace(cifar10(), experiment="cifar10_strides", space=SpaceSettings(options={"strides": [1, 2, 3]}))
+
+
+def cifar10_pooling() -> Configuration:
+    """The paper's third: 13 predicted blocks of 3 layers, max pooling after layers 13 and 24 (section 4.1)."""
+    options = {"num_filters": [6, 12, 24, 36], "block_size": 3, "pool_after": [13, 24]}
     return replace(
         cifar10(),
-        experiment="cifar10_small",
-        search=SearchSettings(samples=32, replicas=1, children_per_replica=4, depth=4, max_depth=4, control="random"),
+        experiment="cifar10_pooling",
+        search=SearchSettings(depth=13, depth_increment=0),
+        space=SpaceSettings(options=options),
+    )
+
+
+def cifar10_small() -> Configuration:
+    """The first search for a laptop: 32 narrow children of 4 layers, 5 epochs of 4,000 images of 16×16."""
+    return _small(cifar10(), {"num_filters": [6, 12, 18, 24]}, depth=4)
+
+
+def cifar10_strides_small() -> Configuration:
+    """The second search for a laptop: the same with strides."""
+    return _small(cifar10_strides(), {"num_filters": [6, 12, 18, 24], "strides": [1, 2, 3]}, depth=4)
+
+
+def cifar10_pooling_small() -> Configuration:
+    """The third search for a laptop: 3 predicted blocks of 2 layers, max pooling after layers 2 and 4."""
+    return _small(cifar10_pooling(), {"num_filters": [6, 12, 18], "block_size": 2, "pool_after": [2, 4]}, depth=3)
+
+
+def table() -> Configuration:
+    """Search over a table of networks trained before: --table FILE --columns A,B,… --reward COLUMN."""
+    return Configuration(
+        experiment="table",
+        search=SearchSettings(samples=2_000, replicas=1, depth=1, depth_increment=0),
+        space=SpaceSettings(function="models.table_space:table_space", options={"columns": {}}),
+        data=DataSettings(dataset="table"),
+        child=ChildSettings(task="tasks.table_child:look_up"),
+        cluster=ClusterSettings(processes=False, workers=4),
+    )
+
+
+def with_own_space(configuration: Configuration, function: str) -> Configuration:
+    """An experiment over another space, without the options of its own."""
+    return replace(configuration, space=SpaceSettings(function=function))
+
+
+def with_table(
+    configuration: Configuration, path: Path | None, columns: str | None, reward: str | None
+) -> Configuration:
+    """Experiment `table` over the columns of a file. Raises UserError for what cannot be such a table."""
+    from pipeline.table_data import column_values
+
+    if configuration.data.dataset != "table":
+        raise UserError(f"--table, --columns and --reward belong to experiment table, not {configuration.experiment}")
+    if path is None or not columns or reward is None:
+        raise UserError("experiment table needs all of --table FILE.parquet, --columns A,B,… and --reward COLUMN")
+    names = tuple(name.strip() for name in columns.split(","))
+    options = {"columns": column_values(path, names)}
+    return replace(
+        configuration,
+        space=replace(configuration.space, options=options),
+        data=replace(configuration.data, folder=str(path.resolve()), columns=names, reward=reward),
+    )
+
+
+def _small(experiment: Configuration, options: dict[str, Any], depth: int) -> Configuration:
+    return replace(
+        experiment,
+        experiment=f"{experiment.experiment}_small",
+        search=SearchSettings(
+            samples=32, replicas=1, children_per_replica=4, depth=depth, depth_increment=0, control="random"
+        ),
         controller=ControllerSettings(learning_rate=HASTY),
-        space=SpaceSettings(options={"num_filters": [6, 12, 18, 24]}),
+        space=SpaceSettings(options=options),
         data=DataSettings(num_train=4_000, num_validation=1_000, upsample=20, crop=16),
         child=ChildSettings(epochs=5, reward_epochs=2),
     )
 
 
 EXPERIMENTS: dict[str, Callable[[], Configuration]] = {
-    function.__name__: function for function in (digits, cifar10, cifar10_small)
+    function.__name__: function
+    for function in (
+        digits,
+        cifar10_small,
+        cifar10_strides_small,
+        cifar10_pooling_small,
+        cifar10,
+        cifar10_strides,
+        cifar10_pooling,
+        table,
+    )
 }
 
 

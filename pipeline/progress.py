@@ -1,9 +1,12 @@
 """What a person sees of a search while it runs: a live line on a terminal, else a plain line a wave, and a log file."""
 
 import logging
+import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import fmean
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -14,6 +17,7 @@ from pipeline.run_paths import RunPaths
 from tasks.records import COUNTED
 
 log = logging.getLogger("wavenas")
+COLLAPSE_WAVES, COLLAPSE_SHARE = 5, 0.9  # a policy has collapsed if so many of so many waves are duplicates
 
 
 class Progress:
@@ -25,6 +29,9 @@ class Progress:
         self._done, self._done_before = done, done
         self._failed = 0
         self._baseline = 0.0
+        self._recent: deque[Row] = deque(maxlen=COLLAPSE_WAVES)
+        self._settled = False
+        self._last_line = -math.inf
         self._started = time.monotonic()
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
@@ -67,9 +74,30 @@ class Progress:
             f"{self._name}, wave {row['wave']}: {self._done} of {self._total} children, mean {mean}; {self.figures()}"
         )
         log.info("%s", line)
-        if not self._console.is_terminal:
-            self._console.print(line, highlight=False, soft_wrap=True)
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._last_line >= 1 or self._done == self._total):
+            self._print(line)
+            self._last_line = now
+        self._recent.append(row)
+        self._warn_of_collapse()
         self._show()
+
+    def _warn_of_collapse(self) -> None:
+        """Say once that a policy draws hardly anything new any more."""
+        duplicates = [row["duplicates"] for row in self._recent]
+        if self._settled or len(duplicates) < COLLAPSE_WAVES or fmean(duplicates) < COLLAPSE_SHARE:
+            return
+        self._settled = True
+        line = (
+            f"{self._name} has collapsed: {fmean(duplicates):.0%} of the architectures of the last"
+            f" {COLLAPSE_WAVES} waves had been drawn before (entropy {self._recent[-1]['entropy']:.2f} nats)."
+            " It will find little that is new; a lower controller.learning_rate keeps it exploring for longer."
+        )
+        log.warning("%s", line)
+        self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def figures(self) -> str:
         """The state of the search in a few words."""

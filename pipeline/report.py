@@ -16,7 +16,7 @@ from pipeline.configuration import Configuration
 from pipeline.draw import draw_architecture
 from pipeline.files import write_atomically
 from pipeline.run_paths import RunPaths
-from pipeline.summary import architecture_of, summarise, summary_text
+from pipeline.summary import architecture_of, metric_text, summarise, summary_text
 from pipeline.tables import read_table
 
 CONTROLLER, RANDOM, BASELINE = "#0b6e8a", "#c8741a", "#444444"
@@ -31,10 +31,10 @@ def write_report(paths: RunPaths, configuration: Configuration) -> list[Path]:
     if not search.ranked:
         return written
     written.append(_plot_rewards(paths, configuration))
-    architecture = architecture_of(configuration, search.ranked[0])
+    best = search.ranked[0]
+    architecture = architecture_of(configuration, best)
     if isinstance(architecture, ConvArchitecture):
-        best = search.ranked[0]
-        title = f"Best of {search.num_trials}: trial {best['trial_id']}, validation accuracy {best['metric']:.2%}"
+        title = f"Best of {search.num_trials}: trial {best['trial_id']}, {metric_text(configuration, best)}"
         written.append(draw_architecture(architecture, title, paths.report / "best_architecture.png"))
     return written
 
@@ -43,7 +43,7 @@ def _plot_rewards(paths: RunPaths, configuration: Configuration) -> Path:
     figure, (over_time, best) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     runs: list[tuple[str, RunPaths, str]] = [(configuration.search.policy, paths, CONTROLLER)]
     if paths.control.config.exists():
-        runs.append(("random search", paths.control, RANDOM))
+        runs.append((f"{configuration.search.control} search", paths.control, RANDOM))
     for name, run, colour in runs:
         rewards = np.array(summarise(run).rewards)
         _plot_run(over_time, best, name, rewards, colour)

@@ -17,12 +17,13 @@ def sample_row(
     """A row of `samples`; `m` is the number of children a replica has in a wave."""
     return {
         "trial_id": trial_id, "wave": wave, "replica": index // m, "index": index, "depth": depth,
-        "tokens": list(sample.tokens), "architecture": json.dumps(sample.architecture), "log_prob": sample.log_prob,
+        "tokens": list(sample.tokens), "architecture": json.dumps(sample.architecture),
+        "architecture_hash": sample.architecture_hash, "log_prob": sample.log_prob,
         "policy_version": version, "seed": seed,
     }  # fmt: skip
 
 
-def result_row(result: TrialResult, wave: int, attempts: int) -> Row:
+def result_row(result: TrialResult, wave: int, attempts: int, reused_from: int | None = None) -> Row:
     """A row of `results`."""
     training = result.training
     return {
@@ -31,7 +32,15 @@ def result_row(result: TrialResult, wave: int, attempts: int) -> Row:
         "parameters": training and training.parameters, "flops": training and training.flops,
         "seconds": result.seconds, "epochs": len(training.epochs) if training else 0, "worker": result.worker,
         "device": training and training.device, "precision": training and training.precision,
-        "attempts": attempts, "reused_from": None, "error": result.error, "ended_at": time.time_ns() // 1_000,
+        "attempts": attempts, "reused_from": reused_from, "error": result.error, "ended_at": time.time_ns() // 1_000,
+    }  # fmt: skip
+
+
+def reused_row(trial_id: int, wave: int, source: Row) -> Row:
+    """A row of `results` that stands on another trial's, of the same architecture."""
+    return {
+        **source, "trial_id": trial_id, "wave": wave, "reused_from": source["trial_id"], "seconds": 0.0, "epochs": 0,
+        "attempts": 0, "ended_at": time.time_ns() // 1_000,
     }  # fmt: skip
 
 
@@ -41,13 +50,14 @@ def epoch_rows(result: TrialResult) -> list[Row]:
     return [{"trial_id": result.trial_id, **asdict(epoch)} for epoch in epochs]
 
 
-def update_row(update: Update, wave: int, results: Sequence[Row], seconds: float) -> Row:
+def update_row(update: Update, wave: int, results: Sequence[Row], duplicates: float, seconds: float) -> Row:
     """A row of `updates` from the wave's rows of `results`."""
     counted = [row["reward"] for row in results if row["status"] in COUNTED]
     return {
         "update": update.state.version - 1, "wave": wave, "replica": 0, "baseline": update.baseline,
         "mean_reward": sum(counted) / len(counted) if counted else None, "best_reward": max(counted, default=None),
-        "entropy": update.entropy, "gradient_norm": update.gradient_norm, "num_ok": len(counted),
-        "num_failed": len(results) - len(counted), "policy_version": update.state.version, "staleness": 0,
+        "entropy": update.entropy, "gradient_norm": update.gradient_norm, "duplicates": duplicates,
+        "num_ok": len(counted), "num_failed": len(results) - len(counted),
+        "policy_version": update.state.version, "staleness": 0,
         "seconds": seconds,
     }  # fmt: skip

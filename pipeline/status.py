@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.configuration import Configuration
 from pipeline.run_folder import is_running, open_run
 from pipeline.run_paths import RunPaths
-from pipeline.summary import summarise
+from pipeline.summary import metric_text, summarise
 from pipeline.tables import read_table
 
 
@@ -34,6 +34,6 @@ def _search_lines(paths: RunPaths, configuration: Configuration) -> list[str]:
     if search.ranked:
         best = search.ranked[0]
         lines.append(
-            f"  best: trial {best['trial_id']}, validation accuracy {best['metric']:.2%}, reward {best['reward']:.4f}"
+            f"  best: trial {best['trial_id']}, {metric_text(configuration, best)}, reward {best['reward']:.4f}"
         )
     return lines

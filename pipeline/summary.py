@@ -11,6 +11,7 @@ from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
 from tasks.records import COUNTED
+from tasks.settings import ChildSettings
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ def describe_architecture(architecture: Any) -> str:
     return json.dumps(architecture, default=vars, indent=2)
 
 
-def compare(controller: SearchSummary, control: SearchSummary) -> list[tuple[str, float, float]]:
-    """Figures of the search and of random search over the same number of children."""
+def compare(search: SearchSummary, control: SearchSummary) -> list[tuple[str, float, float]]:
+    """Figures of a search and of its control over the same number of children."""
     return [
-        ("best reward", controller.top_mean(1), control.top_mean(1)),
-        ("mean of the 5 best", controller.top_mean(5), control.top_mean(5)),
-        ("mean of the 15 best", controller.top_mean(15), control.top_mean(15)),
-        ("mean of all", fmean(controller.rewards or (0.0,)), fmean(control.rewards or (0.0,))),
-        ("mean of the last quarter", controller.last_mean(), control.last_mean()),
+        ("best reward", search.top_mean(1), control.top_mean(1)),
+        ("mean of the 5 best", search.top_mean(5), control.top_mean(5)),
+        ("mean of the 15 best", search.top_mean(15), control.top_mean(15)),
+        ("mean of all", fmean(search.rewards or (0.0,)), fmean(control.rewards or (0.0,))),
+        ("mean of the last quarter", search.last_mean(), control.last_mean()),
     ]
 
 
@@ -81,27 +82,45 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
     best = search.ranked[0]
     lines = [
         f"{search.num_trials} children, {search.num_failed} failed. The best is trial {best['trial_id']}:"
-        f" validation accuracy {best['metric']:.2%}, reward {best['reward']:.4f},"
-        f" {best['parameters']:,} parameters, {best['flops']:,} FLOPs an image",
+        f" {metric_text(configuration, best)}, reward {best['reward']:.4f}{_cost(best)}",
         "",
         describe_architecture(architecture_of(configuration, best)),
         "",
-        "Runners-up: " + ", ".join(_in_short(row) for row in search.ranked[1:4]),
+        "Runners-up: " + ", ".join(_in_short(configuration, row) for row in search.ranked[1:4]),
     ]
     if paths.control.config.exists():
-        lines += ["", *_comparison_lines(search, summarise(paths.control))]
+        lines += [
+            "",
+            *_comparison_lines(
+                search, summarise(paths.control), (configuration.search.policy, configuration.search.control or "")
+            ),
+        ]
     return "\n".join(lines)
 
 
-def _comparison_lines(search: SearchSummary, control: SearchSummary) -> list[str]:
+def _comparison_lines(search: SearchSummary, control: SearchSummary, names: tuple[str, str]) -> list[str]:
     rows = compare(search, control)
-    lines = [f"{'reward':26}{'controller':>12}{'random':>12}"]
+    lines = [f"{'reward':26}{names[0]:>12}{names[1]:>12}"]
     lines += [f"{name:26}{ours:12.4f}{theirs:12.4f}" for name, ours, theirs in rows]
     ahead = sum(ours > theirs for _, ours, theirs in rows)
-    verdict = {len(rows): "The controller is ahead in all of these", 0: "Random search is not behind in any of these"}
-    lines.append(verdict.get(ahead, f"The controller is ahead in {ahead} of these {len(rows)}") + ", over one seed.")
+    lines.append(f"{names[0]} is ahead of {names[1]} in {ahead} of these {len(rows)} figures; one seed each.")
     return lines
 
 
-def _in_short(row: Row) -> str:
-    return f"trial {row['trial_id']} ({row['metric']:.2%}, {row['parameters']:,} parameters)"
+def metric_text(configuration: Configuration, row: Row) -> str:
+    """The metric of a row of results by its name."""
+    if configuration.data.dataset == "table":
+        return f"{configuration.data.reward} {row['metric']:.6g}"
+    if configuration.child.task == ChildSettings().task:
+        return f"validation accuracy {row['metric']:.2%}"
+    return f"metric {row['metric']:.6g}"
+
+
+def _in_short(configuration: Configuration, row: Row) -> str:
+    return f"trial {row['trial_id']} ({metric_text(configuration, row)}{_cost(row, with_flops=False)})"
+
+
+def _cost(row: Row, with_flops: bool = True) -> str:
+    parameters = f", {row['parameters']:,} parameters" if row["parameters"] is not None else ""
+    flops = f", {row['flops']:,} FLOPs an image" if row["flops"] is not None and with_flops else ""
+    return parameters + flops

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,16 @@ from tasks.settings import ChildSettings, DataSettings
 
 def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs."""
+    if architecture.learning_rate is not None:
+        trial = replace(trial, child=replace(trial.child, learning_rate=architecture.learning_rate))
     child, device = trial.child, pick_device()
     precision = pick_precision(child.precision, device)
     data = load_images(trial.data_path, trial.data, device)
-    network, parameters, flops = _build(architecture, trial, data, device)
+    parameters, flops = _cost(architecture, trial, data)
+    if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
+        return Training("too_large", math.nan, parameters=parameters, flops=flops)
+    torch.manual_seed(trial.seed)
+    network = _network(architecture, trial, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=child.learning_rate,
@@ -70,15 +77,14 @@ def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precisio
     return float(loss) / len(split), float(correct) / len(split)
 
 
-def _build(
-    architecture: ConvArchitecture, trial: Trial, data: ImageData, device: torch.device
-) -> tuple[ConvNet, int, int]:  # the network, its parameters, its FLOPs an image
-    def build() -> ConvNet:
-        return ConvNet(architecture, data.num_channels, data.num_classes, trial.child.batch_norm_epsilon)
+def _network(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> ConvNet:
+    return ConvNet(architecture, data.num_channels, data.num_classes, trial.child.batch_norm_epsilon)
 
-    parameters, flops = network_cost(build, (data.num_channels, trial.data.crop, trial.data.crop))
-    torch.manual_seed(trial.seed)
-    return build().to(device, memory_format=torch.channels_last), parameters, flops  # type: ignore[call-overload]
+
+def _cost(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> tuple[int, int]:
+    """Parameters, and FLOPs an image."""
+    image = (data.num_channels, trial.data.crop, trial.data.crop)
+    return network_cost(lambda: _network(architecture, trial, data), image)
 
 
 def _run_epoch(

@@ -1,15 +1,19 @@
 """What travels between the driver and the workers."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from tasks.settings import ChildSettings, ControllerSettings, DataSettings, SpaceSettings
+import numpy as np
 
-if TYPE_CHECKING:  # status and reports read tables without torch
-    from torch import Tensor
+from models.evolution import Individual
+from tasks.settings import ChildSettings, ControllerSettings, DataSettings, EvolutionSettings, SpaceSettings
 
-Status = Literal["ok", "diverged", "failed", "out_of_memory", "timed_out"]
-COUNTED: tuple[Status, ...] = ("ok", "diverged")  # outcomes of an architecture, which take part in the gradient
+Status = Literal["ok", "diverged", "too_large", "failed", "out_of_memory", "timed_out"]
+COUNTED: tuple[Status, ...] = (
+    "ok",
+    "diverged",
+    "too_large",
+)  # outcomes of an architecture, which take part in the gradient
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Trial:
     data: DataSettings
     data_path: str
     reward_power: float
+    max_parameters: int | None = None
+    max_flops: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,11 @@ class Training:
 
     status: Status
     metric: float  # what the reward is made of; NaN unless status is ok
-    epochs: tuple[Epoch, ...]
-    parameters: int
-    flops: int
-    device: str
-    precision: str
+    epochs: tuple[Epoch, ...] = ()
+    parameters: int | None = None
+    flops: int | None = None
+    device: str | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,19 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Adam's state of one weight."""
+
+    step: float
+    exp_avg: np.ndarray
+    exp_avg_sq: np.ndarray
+
+
+@dataclass(frozen=True)
 class PolicyState:
-    """All that a policy has learned: the controller's weights, Adam's moments for each, and the baseline.
+    """All that a policy has learned: the controller's weights, Adam's moments of each, and the baseline.
+
+    Arrays, since Dask sends hundreds of small tensors ten times as slowly.
 
     The baseline is a bias-corrected exponential moving average: baseline_sum / baseline_weight, 0 before any reward.
     """
@@ -77,10 +94,11 @@ class PolicyState:
     policy: str
     seed: int  # of weights that are yet to come into being
     version: int = 0  # steps taken so far
-    parameters: "dict[str, Tensor] | None" = None
-    moments: dict[str, dict[str, Any]] | None = None
+    parameters: dict[str, np.ndarray] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
     baseline_sum: float = 0.0
     baseline_weight: float = 0.0
+    population: tuple[Individual, ...] = ()  # of evolution, oldest first
 
     @property
     def baseline(self) -> float:
@@ -97,6 +115,7 @@ class SampleRequest:
     depth: int
     count: int
     seed: int
+    evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
 
 
 @dataclass(frozen=True)
@@ -104,8 +123,9 @@ class Sample:
     """An architecture drawn, with the log-probability (nats) of drawing it."""
 
     tokens: tuple[int, ...]
-    architecture: dict[str, Any]
-    log_prob: float
+    architecture: Any  # JSON data
+    architecture_hash: str
+    log_prob: float | None  # evolution has none
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,7 @@ class ReduceRequest:
     depth: int
     tokens: tuple[tuple[int, ...], ...]
     rewards: tuple[float, ...]
+    evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,19 @@ class ControllerSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
+class EvolutionSettings:
+    """Regularised evolution, a control."""
+
+    population_size: Positive = 100
+    tournament_size: Positive = 25
+
+
+@dataclass(frozen=True, kw_only=True, config=FRESH)
 class SearchSettings:
     """How many architectures are drawn, by what policy, how deep, and what they are rewarded with."""
 
-    policy: Literal["controller", "random"] = "controller"
-    control: Literal["random"] | None = None  # section 4.2: a second search to compare with
+    policy: Literal["controller", "random", "evolution"] = "controller"
+    control: Literal["random", "evolution"] | None = None  # section 4.2: a second search to compare with
     samples: Positive = 12_800  # section 4.1
     replicas: Positive = 100  # section 4.1: K
     children_per_replica: Positive = 8  # section 4.1: m; a wave is K times m children
@@ -47,6 +55,9 @@ class SearchSettings:
     depth_increment: NotNegative = 2  # section 4.1: layers more
     depth_every: Positive = 1_600  # section 4.1: samples between increments
     max_depth: Positive | None = None
+    max_parameters: Positive | None = None  # larger children are not trained and earn 0
+    max_flops: Positive | None = None  # of one forward pass of one image
+    duplicates: Literal["retrain", "reuse", "average"] = "retrain"  # what becomes of an architecture drawn again
     seed: NotNegative = 0
 
 
@@ -54,8 +65,10 @@ class SearchSettings:
 class DataSettings:
     """The images, how they are split and how they are augmented (section 4.1)."""
 
-    dataset: Literal["digits", "cifar10"] = "cifar10"
-    folder: str | None = None  # where the files are; unset: data/ for CIFAR-10, which digits needs not
+    dataset: Literal["digits", "cifar10", "table"] = "cifar10"
+    folder: str | None = None  # where the files are, or the table's file; unset: data/ for CIFAR-10
+    columns: tuple[str, ...] = ()  # of a table: what is decided
+    reward: str | None = None  # of a table: the column with the metric
     num_validation: Positive = 5_000  # section 4.1, drawn from the training images
     num_train: Positive | None = None  # unset: all that are left
     split_seed: NotNegative = 0

@@ -1,5 +1,6 @@
 """Train one child, whatever happens: the function that the driver maps onto the workers."""
 
+import math
 import os
 import socket
 import time
@@ -19,7 +20,7 @@ def run_trial(trial: Trial) -> TrialResult:
     try:
         prepare_process(trial.child.threads)
         architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
-        training = load_function(trial.child.task)(architecture, trial)
+        training = _as_training(load_function(trial.child.task)(architecture, trial))
         status = training.status
     except Exception as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
         status = "out_of_memory" if is_out_of_memory(caught) else "failed"
@@ -33,6 +34,14 @@ def run_trial(trial: Trial) -> TrialResult:
         worker=f"{socket.gethostname()}:{os.getpid()}",
         error=error,
     )
+
+
+def _as_training(outcome: Training | float) -> Training:
+    """A task function may return its metric alone; one that is not finite means that the child diverged."""
+    if isinstance(outcome, Training):
+        return outcome
+    metric = float(outcome)
+    return Training("ok", metric) if math.isfinite(metric) else Training("diverged", math.nan)
 
 
 def reward(metric: float, power: float) -> float:

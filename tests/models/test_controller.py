@@ -5,13 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from toy_spaces import ANCHORS, CONV, LAYERED, STACK, all_tokens
+from toy_spaces import ANCHORS, CONV, LAYERED, STACK, TYPED, all_tokens
 
 from models.controller import Controller, Rollout
 from models.space import Anchor, Choice, Decision, SearchSpace
 
 SPACES = pytest.mark.parametrize(
-    ("space", "depth"), [(STACK, 3), (LAYERED, 2), (ANCHORS, 4), (CONV, 2)], ids=["stack", "layered", "anchors", "conv"]
+    ("space", "depth"),
+    [(STACK, 3), (LAYERED, 2), (ANCHORS, 4), (CONV, 2), (TYPED, 2)],
+    ids=["stack", "layered", "anchors", "conv", "typed"],
 )
 Tokens = tuple[int, ...]
 
@@ -152,6 +154,8 @@ def transcribed_log_prob(controller: Controller, space: SearchSpace, depth: int,
         (CONV, (1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 0)),
         (LAYERED, (1, 2, 0, 0, 1, 1, 0, 2)),
         (ANCHORS, (0, 1, 1)),
+        (TYPED, (1, 3, 0, 2, 1, 0, 1, 0, 1, 0, 2, 0)),
+        (TYPED, (0, 0, 1, 0, 0, 1, 4, 1, 3, 2)),
     ],
 )
 def test_log_probabilities_are_those_of_the_papers_formulas(space: SearchSpace, tokens: Tokens) -> None:
@@ -160,13 +164,23 @@ def test_log_probabilities_are_those_of_the_papers_formulas(space: SearchSpace, 
     assert log_prob == pytest.approx(transcribed_log_prob(controller, space, 3, tokens), abs=1e-5)
 
 
-def test_the_gradient_of_every_weight_agrees_with_finite_differences(float64: None) -> None:
+@pytest.mark.parametrize(
+    ("space", "tokens"),
+    [
+        (LAYERED, [(1, 2, 0, 0, 1, 1, 0, 2), (0, 0, 1, 1, 0, 0, 3), (1, 1, 0, 1, 0, 1, 1, 2, 1)]),
+        (TYPED, [(0, 0, 1, 0, 0, 1, 4, 1, 3, 2), (1, 3, 0, 2, 1, 0, 1, 0, 1, 0, 2, 0), (0, 1, 0, 0, 0, 4, 0, 3, 1)]),
+    ],
+    ids=["layered", "typed"],
+)
+def test_the_gradient_of_every_weight_agrees_with_finite_differences(
+    space: SearchSpace, tokens: list[Tokens], float64: None
+) -> None:
     controller = Controller(hidden_units=3, init_range=1.0)
-    tokens: list[Tokens] = [(1, 2, 0, 0, 1, 1, 0, 2), (0, 0, 1, 1, 0, 0, 3), (1, 1, 0, 1, 0, 1, 1, 2, 1)]
     factors = torch.tensor([1.0, -0.7, 0.4])
+    assert len({len(row) for row in tokens}) > 1
 
     def objective() -> torch.Tensor:
-        return (replay(controller, LAYERED, 3, tokens).log_probs * factors).sum()
+        return (replay(controller, space, 3, tokens).log_probs * factors).sum()
 
     objective().backward()
     for name, weight in controller.named_parameters():

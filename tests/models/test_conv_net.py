@@ -1,11 +1,10 @@
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional
 
+from models.conv_architecture import ConvArchitecture
+from models.conv_layers import ConvLayer, NormLayer, PoolLayer
 from models.conv_net import ConvNet, concatenate
-from models.conv_space import ConvArchitecture, ConvLayer
+from models.random_policy import sample_uniformly
 from models.space import SearchSpace
 
 # Two layers read the image, one of them with a stride; layer 2 reads both, layer 3 one; 2 and 3 are loose ends.
@@ -94,13 +93,113 @@ def test_every_weight_of_a_branched_network_gets_a_gradient() -> None:
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.data())
-def test_every_architecture_of_the_space_builds_and_runs(data: st.DataObject) -> None:
-    depth = data.draw(st.integers(1, 4))
-    tokens = [data.draw(st.integers(0, high)) for n in range(depth) for high in (3, 3, 2**n - 1, 1)]
-    space = SearchSpace("models.conv_space:conv_space", {"num_filters": (2, 3)})
-    network: nn.Module = ConvNet(space.decode(depth, tokens), 1, 10)
-    logits = network(random_images(2, 1, 6, 5))
-    assert logits.shape == (2, 10)
-    assert logits.isfinite().all()
+def halved(features: torch.Tensor) -> torch.Tensor:
+    """Max pooling 2×2 with stride 2, a rest at the end by itself."""
+    return functional.max_pool2d(features, 2, 2, ceil_mode=True)
+
+
+def shapes_of_layers(network: ConvNet, images: torch.Tensor) -> list[tuple[int, ...]]:
+    """Height and width of each layer's output."""
+    shapes: list[tuple[int, ...]] = []
+    for layer in network.layers:
+        layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[2:])))
+    network(images)
+    return shapes
+
+
+@torch.no_grad()
+def test_strides_padding_and_loose_ends_by_hand() -> None:
+    first = ConvLayer(1, 1, 1, stride_height=3, stride_width=2, batch_norm=False)
+    second = ConvLayer(1, 1, 1, stride_width=3, batch_norm=False)
+    third = ConvLayer(1, 1, 1, inputs=(0, 1), stride_height=2, batch_norm=False)
+    fourth = ConvLayer(3, 1, 1, inputs=(0,), batch_norm=False)
+    network = ConvNet(ConvArchitecture((first, second, third, fourth)), 1, 2)
+    weights = ([1.0], [10.0], [1.0, 1.0], [1.0, 0.0, 0.0])  # the fourth moves its input down by a row
+    for layer, weight in zip(network.layers, weights, strict=True):
+        layer[0].weight.copy_(torch.tensor(weight).view_as(layer[0].weight))
+    network.layers[1][0].bias.fill_(-20)
+    outputs: list[list[object]] = []
+    for layer in network.layers:
+        layer.register_forward_hook(lambda module, inputs, output: outputs.append(output[0, 0].tolist()))
+    network.classifier.weight.copy_(torch.eye(2))
+    logits = network(torch.arange(16.0).view(1, 1, 4, 4))
+    assert outputs[0] == [[0, 2], [12, 14]]
+    assert outputs[1] == [[0, 10], [20, 50], [60, 90], [100, 130]]
+    assert outputs[2] == [[0, 10], [72, 104]]  # the first, with a row of zeros above and below, and the second
+    assert outputs[3] == [[0, 0], [0, 2]]
+    assert logits.tolist() == [[186 / 4, 2 / 4]]
+
+
+def test_a_layer_without_batch_norm_has_a_bias_that_starts_at_zero() -> None:
+    layer = ConvNet(ConvArchitecture((ConvLayer(3, 3, 2, batch_norm=False),)), 3, 10).layers[0]
+    assert [type(part).__name__ for part in layer] == ["Conv2d", "ReLU"]
+    assert not layer[0].bias.any()
+    with torch.no_grad():
+        layer[0].bias.fill_(1.5)
+    images = random_images(2, 3, 4, 4)
+    expected = (functional.conv2d(images, layer[0].weight, padding=1) + 1.5).relu()
+    assert torch.allclose(layer(images), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_what_crosses_a_pooling_point_is_pooled() -> None:
+    layers = (
+        ConvLayer(3, 3, 2),
+        ConvLayer(1, 1, 3),
+        ConvLayer(3, 1, 4, inputs=(0, 1)),
+        ConvLayer(1, 3, 5, inputs=(0,)),
+    )
+    network, images = ConvNet(ConvArchitecture(layers, pool_after=(1, 3)), 3, 10), random_images(2, 3, 9, 6)
+    first = network.layers[0](images)
+    second = network.layers[1](halved(images))
+    third = network.layers[2](torch.cat([halved(first), second], dim=1))
+    fourth = network.layers[3](halved(halved(first)))
+    assert [tuple(output.shape[2:]) for output in (first, second, third, fourth)] == [(9, 6), (5, 3), (5, 3), (3, 2)]
+    features = torch.cat([halved(third), fourth], dim=1).mean((2, 3))
+    assert torch.allclose(network(images), network.classifier(features), atol=1e-5)
+
+
+def test_an_output_is_pooled_once_for_all_its_readers() -> None:
+    layers = tuple(ConvLayer(1, 1, 2, inputs=tuple(range(n))) for n in range(6))
+    network = ConvNet(ConvArchitecture(layers, pool_after=(2, 4)), 3, 10)
+    sizes: list[int] = []
+    network.pooling_point.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[2]))
+    network(random_images(2, 3, 8, 8))
+    assert sizes == [4] * 2 + [2] * 4
+
+
+def test_a_pooling_point_after_the_last_layer_is_before_the_classifier() -> None:
+    network, images = (
+        ConvNet(ConvArchitecture((ConvLayer(3, 3, 2),), pool_after=(1,)), 3, 10),
+        random_images(2, 3, 5, 4),
+    )
+    expected = network.classifier(halved(network.layers[0](images)).mean((2, 3)))
+    assert torch.allclose(network(images), expected, atol=1e-6)
+
+
+def test_39_layers_are_32_16_and_8_pixels_wide_on_the_sides_of_their_pooling_points() -> None:
+    options = {"block_size": 3, "pool_after": [13, 24], "num_filters": [1, 2]}
+    paths = SearchSpace("models.conv_space:conv_space", options).paths(13, 1)
+    sample_uniformly(paths, seed=0)
+    network = ConvNet(paths[0].architecture, 3, 10)
+    assert shapes_of_layers(network, random_images(2, 3, 32, 32)) == [(32, 32)] * 13 + [(16, 16)] * 11 + [(8, 8)] * 15
+
+
+def test_other_layers_have_the_channels_of_their_inputs_together() -> None:
+    layers = (
+        NormLayer("batch"), PoolLayer("max", 3, 2), ConvLayer(3, 3, 4, inputs=(0, 1)),
+        NormLayer("local_contrast", inputs=(1, 2)), PoolLayer("average", 2, 2, inputs=(0, 2, 3)),
+    )  # fmt: skip
+    network = ConvNet(ConvArchitecture(layers), 3, 10)
+    assert network.classifier.in_features == 3 + 4 + (3 + 4)
+    assert network.layers[2][0].in_channels == 3 + 3
+    assert shapes_of_layers(network, random_images(2, 3, 7, 5)) == [(7, 5), (4, 3), (7, 5), (7, 5), (4, 3)]
+
+
+def test_a_batch_normalisation_is_one_and_no_more() -> None:
+    network, images = (
+        ConvNet(ConvArchitecture((NormLayer("batch"),)), 3, 10, batch_norm_epsilon=0.5),
+        random_images(4, 3, 5, 6),
+    )
+    variance, mean = torch.var_mean(images, dim=(0, 2, 3), keepdim=True, correction=0)
+    assert torch.allclose(network.layers[0](images), (images - mean) / (variance + 0.5).sqrt(), atol=1e-5)

@@ -57,39 +57,67 @@ def test_the_default_values_are_the_papers() -> None:
     assert last == ConvArchitecture((ConvLayer(7, 5, 36), ConvLayer(1, 3, 64, inputs=(0,))))
 
 
-@pytest.mark.parametrize("inputs", [(1,), (2,), (0, 5), (-1,)])
-def test_a_layer_that_reads_itself_or_a_later_one_is_an_error(inputs: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"layer 1 reads layers .*: allowed are 0 to 0"):
-        ConvArchitecture((ConvLayer(3, 3, 4), ConvLayer(3, 3, 4, inputs=inputs), ConvLayer(3, 3, 4)))
+STRIDED = SearchSpace("models.conv_space:conv_space", {"strides": [1, 2, 3]})
+BLOCKS = SearchSpace("models.conv_space:conv_space", {"block_size": 3, "num_filters": [6, 12, 24, 36]})
+PAPERS_THIRD = SearchSpace(BLOCKS.function, {**BLOCKS.options, "pool_after": [13, 24]})
 
 
-def test_an_architecture_is_described_in_words() -> None:
-    branched = ConvArchitecture(
-        (
-            ConvLayer(3, 5, 24),
-            ConvLayer(1, 1, 36, inputs=(0,)),
-            ConvLayer(7, 3, 48, stride_height=2),
-            ConvLayer(5, 5, 64, inputs=(0, 1, 2)),
-            ConvLayer(5, 7, 64, inputs=(0, 1)),
-        )
+def test_strides_are_decided_between_the_size_and_the_anchor_point() -> None:
+    path = STRIDED.paths(2, 1)[0]
+    names = []
+    while path.decision is not None:
+        names.append(path.decision.name)
+        path.take(0)
+    assert names == ["filter_height", "filter_width", "stride_height", "stride_width", "inputs", "num_filters"] * 2
+
+
+def test_strides_reach_the_layers() -> None:
+    tokens = [0, 1, 1, 2, 0, 0, 3, 2, 0, 1, 1, 3]
+    assert STRIDED.decode(2, tokens) == ConvArchitecture(
+        (ConvLayer(1, 3, 24, stride_height=2, stride_width=3), ConvLayer(7, 5, 64, inputs=(0,), stride_width=2))
     )
-    assert branched.describe().splitlines() == [
-        "1. 3×5 convolution, 24 filters, on the image",
-        "2. 1×1 convolution, 36 filters, on layer 1",
-        "3. 7×3 convolution, 48 filters, stride 2×1, on the image",
-        "4. 5×5 convolution, 64 filters, on layers 1, 2 and 3",
-        "5. 5×7 convolution, 64 filters, on layers 1 and 2",
-        "Classifier: global average pooling over layers 4 and 5, concatenated, and one linear layer",
-    ]
 
 
-def test_a_single_loose_end_is_described_without_concatenation() -> None:
-    chain = ConvArchitecture((ConvLayer(3, 3, 24), ConvLayer(3, 3, 24, inputs=(0,))))
-    assert chain.describe().endswith("Classifier: global average pooling over layer 2, and one linear layer")
+def test_blocks_are_fully_connected_and_read_by_their_last_layers() -> None:
+    tokens = [0, 1, 0, 0, 1, 1, 0b1, 1, 2, 2, 0b00, 2, 3, 3, 0b101, 3]  # of four blocks
+    architecture = BLOCKS.decode(4, tokens)
+    assert [layer.inputs for layer in architecture.layers] == [
+        (), (0,), (0, 1),
+        (2,), (2, 3), (2, 3, 4),
+        (), (6,), (6, 7),
+        (2, 8), (2, 8, 9), (2, 8, 9, 10),
+    ]  # fmt: skip
+    assert architecture.loose_ends() == (5, 11)
+    sizes = [(layer.filter_height, layer.filter_width, layer.num_filters) for layer in architecture.layers]
+    assert sizes == [(1, 3, 6)] * 3 + [(3, 3, 12)] * 3 + [(5, 5, 24)] * 3 + [(7, 7, 36)] * 3
 
 
-def test_an_architecture_is_plain_json_data() -> None:
-    layer = {"filter_height": 1, "filter_width": 3, "num_filters": 4, "inputs": ()}
-    assert ConvArchitecture((ConvLayer(1, 3, 4),)).to_json() == {
-        "layers": ({**layer, "stride_height": 1, "stride_width": 1},)
-    }
+def test_strides_of_a_block_are_those_of_each_of_its_layers() -> None:
+    space = SearchSpace(BLOCKS.function, {"block_size": 2, "strides": [1, 2]})
+    layers = space.decode(1, [0, 0, 1, 0, 0, 0]).layers
+    assert [(layer.stride_height, layer.stride_width) for layer in layers] == [(2, 1), (2, 1)]
+
+
+def test_thirteen_predicted_layers_are_39_with_pooling_after_13_and_24() -> None:
+    architecture = PAPERS_THIRD.decode(13, [token for n in range(13) for token in (1, 1, 2**n - 1, 0)])
+    assert len(architecture.layers) == 39
+    assert architecture.pool_after == (13, 24)
+    assert architecture.layers[38].inputs == (*range(2, 36, 3), 36, 37)
+
+
+@pytest.mark.parametrize(("depth", "points"), [(4, ()), (5, (13,)), (7, (13,)), (8, (13, 24))])
+def test_pooling_points_that_a_shallow_network_does_not_reach_are_left_out(depth: int, points: tuple[int, ...]) -> None:
+    assert PAPERS_THIRD.decode(depth, [0] * 4 * depth).pool_after == points
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"block_size": 0}, "block_size 0: must be at least 1"),
+        ({"pool_after": [3, 0]}, r"pool_after \(3, 0\): layers are counted from 1"),
+        ({"strides": []}, "choice 'stride_height' has no values"),
+    ],
+)
+def test_options_that_make_no_sense_are_errors(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SearchSpace(BLOCKS.function, options).decode(1, [0] * 6)

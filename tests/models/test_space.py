@@ -110,9 +110,9 @@ def test_functions_are_found_by_name() -> None:
 
 
 def test_unknown_options_are_listed_with_those_allowed() -> None:
-    space = SearchSpace(CONV.function, {"num_filters": (2,), "strides": (1,), "activation": "tanh"})
-    allowed = "filter_heights, filter_widths, num_filters"
-    with pytest.raises(ValueError, match=f"activation, strides of {CONV.function}; allowed: {allowed}$"):
+    space = SearchSpace(CONV.function, {"num_filters": (2,), "stride": (1,), "activation": "tanh"})
+    allowed = "filter_heights, filter_widths, num_filters, strides, block_size, pool_after"
+    with pytest.raises(ValueError, match=f"activation, stride of {CONV.function}; allowed: {allowed}$"):
         space.check_options()
 
 

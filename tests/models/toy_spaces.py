@@ -46,6 +46,16 @@ ANCHORS = SearchSpace("toy_spaces:anchors_alone", {})
 CONV = SearchSpace(
     "models.conv_space:conv_space", {"filter_heights": (1, 3), "filter_widths": (3, 5), "num_filters": (2, 4)}
 )
+TYPED = SearchSpace(
+    "models.layer_space:layer_space",
+    {
+        "filter_heights": (1, 3),
+        "filter_widths": (1, 3),
+        "num_filters": (2, 4),
+        "pool_strides": (1, 2),
+        "learning_rates": (0.1, 0.01),
+    },
+)
 
 
 def all_tokens(space: SearchSpace, depth: int) -> list[tuple[int, ...]]:

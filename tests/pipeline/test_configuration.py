@@ -53,7 +53,7 @@ def test_set_takes_toml_values_and_bare_words() -> None:
         ("serach.samples=7", "unknown key serach (did you mean search?); allowed: experiment, search, controller"),
         ("search.samples=0", "search.samples = 0: input should be greater than 0"),
         ("search.samples=many", "search.samples = 'many': input should be a valid integer"),
-        ("search.policy=greedy", "search.policy = 'greedy': input should be 'controller' or 'random'"),
+        ("search.policy=greedy", "search.policy = 'greedy': input should be 'controller', 'random' or 'evolution'"),
         ("controller.learning_rate=nan", "controller.learning_rate = nan"),
         ("child.momentum=1.5", "child.momentum = 1.5: input should be less than 1"),
         ("search.samples", "--set search.samples: not of the form section.key=value"),

@@ -20,7 +20,7 @@ def shown(terminal: bool) -> str:
         progress.wave_started(0, 8, 1)
         progress.child_ended(row(2, reward=0.8))
         progress.child_ended(row(3, "failed", reward=0.0))
-        progress.wave_ended({"wave": 0, "baseline": 0.25, "mean_reward": 0.5})
+        progress.wave_ended({"wave": 0, "baseline": 0.25, "mean_reward": 0.5, "duplicates": 0.0, "entropy": 9.0})
     return stream.getvalue()
 
 
@@ -35,6 +35,16 @@ def test_elsewhere_a_wave_is_one_plain_line() -> None:
     assert lines[0].startswith(
         "controller, wave 0: 4 of 10 children, mean 0.5000; best 0.800, mean 0.500, baseline 0.250"
     )
+
+
+def test_a_policy_that_draws_nothing_new_is_warned_of_once() -> None:
+    stream = io.StringIO()
+    progress = Progress(Console(file=stream, width=120), "controller", total=80, rewards=[], done=0)
+    for wave in range(10):
+        share = 0.0 if wave < 2 else 1.0
+        progress.wave_ended({"wave": wave, "baseline": 0.1, "mean_reward": 0.5, "duplicates": share, "entropy": 0.5})
+        assert ("has collapsed" in stream.getvalue()) == (wave >= 6)
+    assert stream.getvalue().count("100% of the architectures of the last 5 waves had been drawn before") == 1
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,17 @@ def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> N
     control = pd.read_parquet(tmp_path / "run" / "control" / "updates")
     assert len(pd.read_parquet(tmp_path / "run" / "control" / "results")) == 8
     assert control.gradient_norm.isna().all()
-    assert re.search(r"best reward +\d\.\d+ +\d\.\d+", output) and "over one seed" in output
+    assert re.search(r"best reward +\d\.\d+ +\d\.\d+", output) and "one seed each" in output
+
+
+def test_children_that_are_too_large_are_outcomes_with_reward_0(tmp_path: Path) -> None:
+    run_quietly(tiny_run(tmp_path / "run", "search.max_parameters=150", "search.samples=8", "child.epochs=1"))
+    results = pd.read_parquet(tmp_path / "run" / "results")
+    large = results.parameters > 150
+    assert 0 < large.sum() < 8
+    assert (results.status[large] == "too_large").all() and (results.status[~large] == "ok").all()
+    assert (results.reward[large] == 0).all() and (results.epochs[large] == 0).all()
+    assert pd.read_parquet(tmp_path / "run" / "updates").num_ok.tolist() == [8]
 
 
 def _published(folder: Path) -> pd.DataFrame:

@@ -142,3 +142,20 @@ def test_a_child_trains_on_the_gpu_in_bfloat16(trial: Trial) -> None:
     training = train_image_child(NETWORK, replace(trial, child=replace(trial.child, precision="bfloat16")))
     assert (training.status, training.device, training.precision) == ("ok", "cuda:0", "bfloat16")
     assert training.metric > 0.5
+
+
+def test_a_child_that_is_too_large_is_not_trained(trial: Trial, training: Training) -> None:
+    assert training.parameters is not None and training.flops is not None
+    for bounds in ({"max_parameters": training.parameters - 1}, {"max_flops": training.flops - 1}):
+        outcome = train_image_child(NETWORK, replace(trial, **bounds))
+        assert (outcome.status, outcome.epochs) == ("too_large", ())
+        assert (outcome.parameters, outcome.flops) == (training.parameters, training.flops)
+    short = replace(trial, child=replace(trial.child, epochs=1))
+    at_the_bound = replace(short, max_parameters=training.parameters, max_flops=training.flops)
+    assert train_image_child(NETWORK, at_the_bound).status == "ok"
+
+
+def test_an_architecture_may_bring_its_own_learning_rate(trial: Trial) -> None:
+    short = replace(trial, child=replace(trial.child, epochs=4, decay_at=(0.5,)))
+    outcome = train_image_child(replace(NETWORK, learning_rate=0.03), short)
+    assert [epoch.learning_rate for epoch in outcome.epochs] == pytest.approx([0.03, 0.03, 0.003, 0.003])

@@ -33,7 +33,7 @@ def test_the_childs_defaults_are_the_papers() -> None:
         (ChildSettings, {"decay_at": (0.5, 1.5)}),
         (ControllerSettings, {"baseline_decay": 1.0}),
         (DataSettings, {"num_validation": 0}),
-        (SearchSettings, {"policy": "evolution"}),
+        (SearchSettings, {"policy": "greedy"}),
     ],
 )
 def test_settings_that_make_no_sense_are_errors(settings: type, values: dict[str, object]) -> None:

@@ -137,3 +137,17 @@ def test_a_trial_gets_its_threads() -> None:
     trial = trial_of(own("train_without_training"))
     run_trial(replace(trial, child=replace(trial.child, threads=2)))
     assert torch.get_num_threads() == 2
+
+
+def give_a_number(architecture: ConvArchitecture, trial: Trial) -> float:
+    return 0.5
+
+
+def give_infinity(architecture: ConvArchitecture, trial: Trial) -> float:
+    return math.inf
+
+
+def test_a_task_may_return_its_metric_alone() -> None:
+    result = run_trial(trial_of(own("give_a_number")))
+    assert (result.status, result.reward, result.training) == ("ok", 0.125, Training("ok", 0.5))
+    assert run_trial(trial_of(own("give_infinity"))).status == "diverged"

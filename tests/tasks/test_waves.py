@@ -2,13 +2,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from models.controller import Controller
 from models.space import Anchor, Choice, Decisions, SearchSpace
 from tasks.records import PolicyState, ReduceRequest, SampleRequest, Update
-from tasks.settings import ControllerSettings, SearchSettings, SpaceSettings
+from tasks.settings import ControllerSettings, EvolutionSettings, SearchSettings, SpaceSettings
 from tasks.waves import depth_at, reduce_wave, sample_wave
 
 DECAY = 0.8
@@ -60,10 +61,15 @@ def moving_average(rewards: list[float]) -> float:
 
 
 def weights_equal(one: PolicyState, other: PolicyState) -> bool:
-    assert one.parameters is not None
-    assert other.parameters is not None
+    assert one.parameters
     assert one.parameters.keys() == other.parameters.keys()
-    return all(torch.equal(weight, other.parameters[name]) for name, weight in one.parameters.items())
+    return all(np.array_equal(weight, other.parameters[name]) for name, weight in one.parameters.items())
+
+
+def controller_of(state: PolicyState) -> Controller:
+    controller = Controller(6, 2)
+    controller.load_parameters({name: torch.tensor(weight) for name, weight in state.parameters.items()})
+    return controller
 
 
 @pytest.mark.parametrize("policy", ["controller", "random"])
@@ -79,9 +85,7 @@ def test_samples_are_of_the_space_and_the_seed_decides_them(policy: str) -> None
 
 def test_samples_carry_the_log_probability_of_drawing_them() -> None:
     state = reduce(FRESH, (1.0, 0.0, 0.5, 0.2)).state
-    assert state.parameters is not None
-    controller = Controller(6, 2)
-    controller.load_parameters(state.parameters)
+    controller = controller_of(state)
     for sample in sample_wave(sample_request(state)):
         rollout = controller.rollout(SearchSpace(LAYERED.function, {}).paths(3, 1), tokens=[sample.tokens])
         assert sample.log_prob == pytest.approx(float(rollout.log_probs.detach()), abs=1e-5)
@@ -119,10 +123,9 @@ def test_waves_follow_the_policy_gradient_with_a_baseline_of_earlier_rewards() -
         assert update.entropy == pytest.approx(entropy, abs=1e-5)
         assert update.gradient_norm == pytest.approx(norm, rel=1e-4)
         assert update.state.version == number + 1
-        assert update.state.parameters is not None
         assert update.state.parameters.keys() == dict(controller.named_parameters()).keys()
         for name, weight in controller.named_parameters():
-            assert torch.allclose(update.state.parameters[name], weight, atol=1e-5), name
+            assert np.allclose(update.state.parameters[name], weight.detach(), atol=1e-5), name
         state, earlier = update.state, [*earlier, *rewards]
 
 
@@ -153,7 +156,7 @@ def test_the_baseline_moves_with_every_reward_in_order() -> None:
 
 def test_rewards_equal_to_the_baseline_give_no_gradient() -> None:
     state = reduce(FRESH, (0.5, 0.5)).state
-    update = reduce(replace(state, moments=None), (0.5, 0.5))
+    update = reduce(replace(state, moments={}), (0.5, 0.5))
     assert update.gradient_norm == pytest.approx(0, abs=1e-6)
 
 
@@ -161,7 +164,8 @@ def test_rewards_equal_to_the_baseline_give_no_gradient() -> None:
 def test_a_wave_without_rewards_only_counts(state: PolicyState) -> None:
     before = reduce(state, (0.3, 0.8)).state
     update = reduce_wave(ReduceRequest(before, SETTINGS, LAYERED, 3, (), ()))
-    assert update.state == replace(before, version=2)
+    assert (update.state.version, update.state.parameters) == (2, before.parameters)
+    assert (update.state.baseline, update.state.moments) == (before.baseline, before.moments)
     assert update.baseline == before.baseline
     assert math.isnan(update.entropy)
     assert math.isnan(update.gradient_norm)
@@ -190,9 +194,7 @@ def test_the_controller_finds_the_best_of_four() -> None:
         tokens = tuple(sample.tokens for sample in drawn)
         rewards = tuple(float(sample.architecture == "c") for sample in drawn)
         state = reduce_wave(ReduceRequest(state, SETTINGS, ONE_OF_FOUR, 1, tokens, rewards)).state
-    assert state.parameters is not None
-    controller = Controller(6, 2)
-    controller.load_parameters(state.parameters)
+    controller = controller_of(state)
     rollout = controller.rollout(SearchSpace(ONE_OF_FOUR.function, {}).paths(1, 1), tokens=[(2,)])
     assert float(rollout.log_probs.detach().exp()) > 0.8
 
@@ -207,3 +209,30 @@ def test_depth_grows_by_two_every_1600_samples(num_samples: int, depth: int) -> 
 @pytest.mark.parametrize(("num_samples", "depth"), [(0, 6), (1_600, 8), (3_200, 9), (12_799, 9)])
 def test_depth_stops_at_its_maximum(num_samples: int, depth: int) -> None:
     assert depth_at(num_samples, SearchSettings(max_depth=9)) == depth
+
+
+def test_evolution_draws_by_chance_until_its_population_is_complete_and_then_keeps_the_youngest() -> None:
+    settings = EvolutionSettings(population_size=10, tournament_size=4)
+    state = PolicyState("evolution", seed=5)
+    for wave in range(4):
+        request = SampleRequest(state, SETTINGS, LAYERED, depth=3, count=4, seed=wave, evolution=settings)
+        tokens = tuple(sample.tokens for sample in sample_wave(request))
+        rewards = tuple(float(4 * wave + index) for index in range(4))
+        state = reduce_wave(ReduceRequest(state, SETTINGS, LAYERED, 3, tokens, rewards, evolution=settings)).state
+    assert [individual.reward for individual in state.population] == [float(reward) for reward in range(6, 16)]
+    assert (state.version, state.parameters) == (4, {})
+
+
+def test_evolution_finds_the_best_of_four_more_often_than_chance() -> None:
+    settings = EvolutionSettings(population_size=12, tournament_size=6)
+    state = PolicyState("evolution", seed=5)
+    hits = []
+    for wave in range(60):
+        request = SampleRequest(state, SETTINGS, LAYERED, depth=3, count=8, seed=wave, evolution=settings)
+        drawn = sample_wave(request)
+        assert all(sample.log_prob is None for sample in drawn)
+        rewards = tuple(sum(kind == "conv" for kind, _, _ in sample.architecture["layers"]) / 3 for sample in drawn)
+        tokens = tuple(sample.tokens for sample in drawn)
+        state = reduce_wave(ReduceRequest(state, SETTINGS, LAYERED, 3, tokens, rewards, evolution=settings)).state
+        hits.append(sum(rewards) / len(rewards))
+    assert sum(hits[:2]) / 2 < 0.75 < 0.8 < sum(hits[-20:]) / 20

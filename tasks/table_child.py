@@ -1,0 +1,26 @@
+"""A child that is looked up in a table instead of trained."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.records import Training, Trial
+
+
+def look_up(architecture: Mapping[str, Any], trial: Trial) -> Training:
+    """The metric of an architecture's row. Raises LookupError where the table has none."""
+    metric = _metrics(trial.data_path).get(trial.tokens)
+    if metric is None:
+        row = ", ".join(f"{name} = {value!r}" for name, value in architecture.items())
+        raise LookupError(f"the table has no row with {row}")
+    return Training("ok", metric)
+
+
+@lru_cache(maxsize=2)
+def _metrics(data_path: str) -> dict[tuple[int, ...], float]:
+    tokens = np.load(Path(data_path) / "tokens.npy", allow_pickle=False)
+    metrics = np.load(Path(data_path) / "metrics.npy", allow_pickle=False)
+    return dict(zip(map(tuple, tokens.tolist()), metrics.tolist(), strict=True))

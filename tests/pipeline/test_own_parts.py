@@ -1,0 +1,40 @@
+"""Spaces and tasks of users' own, by the examples of the documentation."""
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import type_in, wavenas
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def test_the_examples_search_as_their_text_says(tmp_path: Path) -> None:
+    text = (EXAMPLES / "bottleneck_space.py").read_text()
+    command = next(line.strip() for line in text.splitlines() if "python -m pipeline" in line)
+    arguments = command.removeprefix("python -m pipeline ").split()
+    extra = ["--run", tmp_path / "run", "--set", "search.control=none", "--set", "cluster.processes=false"]
+    ended = subprocess.run(wavenas(*arguments, *extra), cwd=EXAMPLES, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = pd.read_parquet(tmp_path / "run" / "results")
+    samples = pd.read_parquet(tmp_path / "run" / "samples")
+    assert len(results) == 16 and (results.status == "ok").all(), results.error.dropna().tolist()
+    assert results.metric.max() > 0.5 and results.parameters.isna().all()
+    assert samples.tokens.map(len).nunique() > 1
+    assert '"activation": ' in ended.stdout and "metric 0." in ended.stdout
+
+
+def test_the_examples_are_short() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 40, path
+
+
+def test_options_of_the_experiments_own_space_are_not_given_to_another(tmp_path: Path) -> None:
+    output = type_in("run", "--space", "models.conv_space:nothing", "--run", tmp_path / "run", expected=2)
+    assert "'models.conv_space:nothing': module models.conv_space has no 'nothing'" in output
+
+
+@pytest.mark.parametrize("value", ["conv_space", "a:", ":b", "os:sep"])
+def test_names_that_are_not_functions_are_errors(value: str, tmp_path: Path) -> None:
+    assert repr(value) in type_in("run", "--space", value, "--run", tmp_path / "run", expected=2)

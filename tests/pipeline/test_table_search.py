@@ -1,0 +1,153 @@
+"""Search over a table of networks trained before."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_quietly, type_in, wavenas
+
+from pipeline.run_paths import RunPaths
+from pipeline.summary import summarise
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three columns of 4, 3 and 2 values; the accuracy grows with each; one combination is missing, one twice."""
+    rows = [
+        {
+            "width": width,
+            "kind": kind,
+            "skip": skip,
+            "accuracy": 0.3 + 0.1 * width + 0.1 * "abc".index(kind) + 0.1 * skip,
+        }
+        for width in (1, 2, 3, 4)
+        for kind in "abc"
+        for skip in (False, True)
+    ]
+    rows = [row for row in rows if (row["width"], row["kind"], row["skip"]) != (1, "a", False)]
+    rows.append({**rows[-1], "accuracy": rows[-1]["accuracy"] - 0.02})
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+def search(table: Path, folder: Path, *more: str | Path, expected: int = 0) -> str:
+    fixed = ["--columns", "width, kind,skip", "--reward", "accuracy", "--samples", "160"]
+    return type_in("run", "--experiment", "table", "--table", table, *fixed, "--run", folder, *more, expected=expected)
+
+
+def test_rewards_are_those_of_the_rows(table: Path, tmp_path: Path) -> None:
+    output = search(table, tmp_path / "run", "--set", "search.reward_power=2")
+    results, samples = (pd.read_parquet(tmp_path / "run" / name) for name in ("results", "samples"))
+    merged = results.merge(samples, on="trial_id")
+    frame = pd.read_parquet(table).groupby(["width", "kind", "skip"]).accuracy.mean()
+    missing = merged[merged.status == "failed"]
+    for row in merged[merged.status == "ok"].itertuples():
+        expected = frame[tuple(json.loads(row.architecture).values())]
+        assert row.metric == pytest.approx(expected) and row.reward == pytest.approx(expected**2)
+    assert 0 < len(missing) < 40 and missing.reward.eq(0).all()
+    assert missing.error.str.contains("the table has no row with width = 1, kind = 'a', skip = False").all()
+    assert len(results) == 160 and "accuracy 0.99" in output
+
+
+@pytest.mark.parametrize("policy", ["controller", "random", "evolution"])
+def test_every_policy_searches_and_resumes_to_the_same_end(policy: str, table: Path, tmp_path: Path) -> None:
+    settings = ["--policy", policy, "--set", "evolution.population_size=20", "--set", "evolution.tournament_size=5"]
+    search(table, tmp_path / "whole", *settings)
+    search(table, tmp_path / "parted", *settings)
+    newest = sorted((tmp_path / "parted" / "checkpoints").iterdir())
+    for path in newest[1:]:
+        path.unlink()  # as if it had been killed after the wave before the last but one
+    type_in("resume", tmp_path / "parted")
+    whole, parted = (
+        pd.read_parquet(tmp_path / name / "results")[["trial_id", "reward", "status"]] for name in ("whole", "parted")
+    )
+    pd.testing.assert_frame_equal(whole, parted)
+    updates = [pd.read_parquet(tmp_path / name / "updates").drop(columns="seconds") for name in ("whole", "parted")]
+    pd.testing.assert_frame_equal(*updates)
+
+
+def test_controller_and_evolution_learn_and_random_search_does_not(table: Path, tmp_path: Path) -> None:
+    gains = {}
+    for policy in ("controller", "evolution", "random"):
+        fast = ["--set", "controller.learning_rate=0.02", "--set", "evolution.population_size=20"]
+        search(table, tmp_path / policy, "--policy", policy, *fast, "--set", "evolution.tournament_size=5")
+        rewards = summarise(RunPaths(tmp_path / policy)).rewards
+        gains[policy] = np.mean(rewards[-40:]) - np.mean(rewards[:40])
+    assert gains["controller"] > 0.1 and gains["evolution"] > 0.1 and abs(gains["random"]) < 0.1
+
+
+def test_reused_results_stand_for_duplicates(table: Path, tmp_path: Path) -> None:
+    search(table, tmp_path / "run", "--policy", "random", "--set", "search.duplicates=reuse")
+    results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
+    samples = pd.read_parquet(tmp_path / "run" / "samples").set_index("trial_id")
+    ok = results[results.status == "ok"]
+    trained, reused = ok[ok.reused_from.isna()], ok[ok.reused_from.notna()]
+    assert len(trained) == samples.architecture_hash[ok.index].nunique() == len(trained) and len(reused) > 100
+    assert (reused.attempts == 0).all() and (reused.seconds == 0).all()
+    for trial_id, row in reused.iterrows():
+        source = trained.loc[int(row.reused_from)]
+        assert samples.architecture_hash[trial_id] == samples.architecture_hash[int(row.reused_from)]
+        assert row.metric == source.metric and row.reused_from < trial_id
+    assert (results[results.status == "failed"].reused_from.isna()).all()
+
+
+def test_the_share_of_duplicates_is_recorded(table: Path, tmp_path: Path) -> None:
+    search(table, tmp_path / "run", "--policy", "random")
+    samples = pd.read_parquet(tmp_path / "run" / "samples").sort_values("trial_id")
+    expected = samples.architecture_hash.duplicated().groupby(samples.wave).mean()
+    updates = pd.read_parquet(tmp_path / "run" / "updates").sort_values("update")
+    assert updates.duplicates.tolist() == expected.tolist() and updates.duplicates.iloc[-1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--columns", "width,depth", "--reward", "accuracy"], "no column depth; it has width, kind, skip, accuracy"),
+        (["--columns", "width", "--reward", "loss"], "no column loss"),
+        (["--columns", "width", "--reward", "kind"], "a reward is a number"),
+        (["--columns", "width"], "experiment table needs all of --table FILE.parquet, --columns A,B,… and --reward"),
+    ],
+)
+def test_columns_that_are_not_there_are_errors(arguments: list[str], message: str, table: Path, tmp_path: Path) -> None:
+    command = ["run", "--experiment", "table", "--table", table, *arguments, "--run", tmp_path / "run"]
+    assert message in type_in(*command, expected=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_not_tables_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "file.parquet").write_text("no table")
+    for name, message in (("file.parquet", "not a Parquet file"), ("nothing.parquet", "no such file")):
+        assert f"{tmp_path / name}: {message}" in search(tmp_path / name, tmp_path / "run", expected=2)
+    assert "needs --table FILE.parquet" in type_in("run", "--experiment", "table", expected=2)
+    wrong = type_in("run", "--table", tmp_path / "x", "--columns", "a", "--reward", "b", expected=2)
+    assert "belong to experiment table, not digits" in wrong
+
+
+@pytest.mark.data
+def test_on_real_networks_the_controller_beats_random_search(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    path = real_data("nasbench-macro") / "table.parquet"
+    columns = ",".join(f"layer_{number}" for number in range(1, 9))
+    means = {}
+    for policy in ("controller", "random"):
+        run_quietly(
+            wavenas(
+                "run", "--experiment", "table", "--table", path, "--columns", columns, "--reward", "accuracy",
+                "--policy", policy, "--seed", 0, "--samples", 800, "--run", tmp_path / policy,
+            )
+        )  # fmt: skip
+        means[policy] = np.mean(summarise(RunPaths(tmp_path / policy)).rewards[-160:])
+    assert means["controller"] > means["random"] + 0.01
+
+
+def test_averaged_rewards_are_those_of_the_trials_so_far(table: Path, tmp_path: Path) -> None:
+    settings = ["--policy", "evolution", "--set", "search.duplicates=average", "--set", "evolution.population_size=8"]
+    search(table, tmp_path / "run", *settings, "--set", "evolution.tournament_size=2")
+    results = pd.read_parquet(tmp_path / "run" / "results").sort_values("trial_id", ignore_index=True)
+    samples = pd.read_parquet(tmp_path / "run" / "samples").sort_values("trial_id", ignore_index=True)
+    first = samples.groupby("architecture_hash").trial_id.transform("min")
+    expected = first.where(first != samples.trial_id)
+    assert results.reused_from.fillna(-1).tolist() == expected.fillna(-1).tolist()
+    assert (results.attempts == 1).all()

@@ -149,6 +149,13 @@ def _exit_codes() -> Iterator[list[Path]]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+    except Exception as error:  # told in short here, and in whole in the log
+        if not resumable or not (resumable[0] / "run.log").exists():
+            raise
+        typer.echo(f"error: the run failed with {type(error).__name__}: {error}", err=True)
+        typer.echo(f"The traceback is in {resumable[0]}/run.log. Nothing that ended is lost.", err=True)
+        typer.echo(f"Once the cause is mended, go on with: {_command(resumable[0])}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _command(folder: Path) -> str:

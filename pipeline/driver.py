@@ -12,6 +12,8 @@ from distributed import Client
 from rich.console import Console
 
 from cluster.open import check_cluster, open_cluster
+from models.architecture import architecture_hash
+from models.random_policy import sample_uniformly
 from models.space import SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
@@ -31,18 +33,28 @@ def check_configuration(configuration: Configuration) -> None:
         sys.path.insert(0, here)  # users' own modules, for the workers too
     try:
         check_cluster(configuration.cluster)
-        space = SearchSpace(configuration.space.function, configuration.space.options)
-        space.check_options()
+        SearchSpace(configuration.space.function, configuration.space.options).check_options()
         load_function(configuration.child.task)
-        space.paths(configuration.search.depth, 1)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
+    _try_space(configuration)
     if configuration.search.control == configuration.search.policy:
         raise UserError(f"search.control = {configuration.search.control!r} is the policy itself")
     if configuration.data.crop > configuration.data.upsample:
         raise UserError(
             f"data.crop = {configuration.data.crop}: allowed is at most data.upsample = {configuration.data.upsample}"
         )
+
+
+def _try_space(configuration: Configuration) -> None:
+    """Draw one architecture: a space that cannot be walked is the user's to mend, before workers are started for it."""
+    space = SearchSpace(configuration.space.function, configuration.space.options)
+    try:
+        path = space.paths(configuration.search.depth, 1)[0]
+        sample_uniformly([path], seed=0)
+        architecture_hash(path.architecture)
+    except Exception as error:
+        raise UserError(f"space {configuration.space.function}: {type(error).__name__}: {error}") from error
 
 
 def start_run(folder: Path, configuration: Configuration, console: Console) -> None:
@@ -92,9 +104,10 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
 def _search(
     client: Client, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
 ) -> None:
+    tables = Tables(paths)
+    tables.publish()  # what a kill left in the journal alone
     done = read_table(paths, "results", ["trial_id"]).num_rows
     progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
-    tables = Tables(paths)
     history = load_history(paths, configuration)
     try:
         with progress.watching():

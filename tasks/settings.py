@@ -49,6 +49,7 @@ class SearchSettings:
     control: Literal["random", "evolution"] | None = None  # section 4.2: a second search to compare with
     samples: Positive = 12_800  # section 4.1
     replicas: Positive = 100  # section 4.1: K
+    shards: Positive = 20  # section 4.1: S, of the parameter server; waves do without one
     children_per_replica: Positive = 8  # section 4.1: m; a wave is K times m children
     reward_power: PositiveFloat = 3.0  # section 4.1: accuracy cubed
     depth: Positive = 6  # section 4.1: layers of the first children

@@ -81,6 +81,16 @@ def test_every_single_change_changes_the_hash() -> None:
     assert len(set(hashes)) == len(hashes)
 
 
+def test_the_numbering_on_one_side_of_a_pooling_point_does_not_matter() -> None:
+    stem, left, right = ConvLayer(3, 3, 4), ConvLayer(1, 1, 6, inputs=(0,)), ConvLayer(5, 5, 6, inputs=(0,))
+    one, other = (stem, left, right), (stem, right, left)
+    for point in (1, 3):
+        hashes = {ConvArchitecture(layers, pool_after=(point,)).canonical_hash() for layers in (one, other)}
+        assert len(hashes) == 1
+    between = {ConvArchitecture(layers, pool_after=(2,)).canonical_hash() for layers in (one, other)}
+    assert len(between) == 2
+
+
 def test_sharing_a_layer_is_not_having_it_twice() -> None:
     leaf, left, right = ConvLayer(3, 3, 4), ConvLayer(1, 1, 6), ConvLayer(5, 5, 6)
     shared = [leaf, leaf, replace(left, inputs=(0,)), replace(right, inputs=(0,)), replace(leaf, inputs=(1,))]

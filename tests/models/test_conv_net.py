@@ -159,13 +159,19 @@ def test_what_crosses_a_pooling_point_is_pooled() -> None:
     assert torch.allclose(network(images), network.classifier(features), atol=1e-5)
 
 
-def test_an_output_is_pooled_once_for_all_its_readers() -> None:
-    layers = tuple(ConvLayer(1, 1, 2, inputs=tuple(range(n))) for n in range(6))
-    network = ConvNet(ConvArchitecture(layers, pool_after=(2, 4)), 3, 10)
-    sizes: list[int] = []
+def sizes_pooled(architecture: ConvArchitecture) -> list[int]:
+    """Heights of what pooling points make of outputs on images of 8×8."""
+    network, sizes = ConvNet(architecture, 3, 10), []
     network.pooling_point.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[2]))
     network(random_images(2, 3, 8, 8))
-    assert sizes == [4] * 2 + [2] * 4
+    return sizes
+
+
+def test_an_output_is_pooled_once_for_all_its_readers_and_not_at_all_without() -> None:
+    dense = tuple(ConvLayer(1, 1, 2, inputs=tuple(range(n))) for n in range(6))
+    chain = tuple(ConvLayer(1, 1, 2, inputs=tuple(range(n))[-1:]) for n in range(6))
+    assert sizes_pooled(ConvArchitecture(dense, pool_after=(2, 4))) == [4] * 2 + [2] * 4
+    assert sizes_pooled(ConvArchitecture(chain, pool_after=(2, 4))) == [4, 2]
 
 
 def test_a_pooling_point_after_the_last_layer_is_before_the_classifier() -> None:

@@ -35,6 +35,24 @@ def test_options_of_the_experiments_own_space_are_not_given_to_another(tmp_path:
     assert "'models.conv_space:nothing': module models.conv_space has no 'nothing'" in output
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("miscounting", "ValueError: Anchor(2) after 0 anchor points"),
+        ("crashing", "ZeroDivisionError: division by zero"),
+        ("unwritable", "TypeError: Object of type set is not JSON serializable"),
+        ("no_generator", "AttributeError"),
+    ],
+)
+def test_a_space_that_cannot_be_walked_is_an_error_before_anything_starts(
+    function: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    output = type_in("run", "--space", f"broken_spaces:{function}", "--run", tmp_path / "run", expected=2)
+    assert f"space broken_spaces:{function}: {message}" in output
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("value", ["conv_space", "a:", ":b", "os:sep"])
 def test_names_that_are_not_functions_are_errors(value: str, tmp_path: Path) -> None:
     assert repr(value) in type_in("run", "--space", value, "--run", tmp_path / "run", expected=2)

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_quietly, wavenas
 
 from pipeline.errors import UserError
 from pipeline.experiments import digits
@@ -50,3 +51,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/run: cannot be written to: Not a directory"):
         create_run(tmp_path / "file" / "run", digits())
+
+
+def test_a_run_that_fails_tells_where_to_look_and_how_to_go_on(tmp_path: Path) -> None:
+    create_run(tmp_path / "run", digits())
+    (tmp_path / "run" / "samples").write_text("in the way of the table")
+    output = run_quietly(wavenas("resume", tmp_path / "run"), expected=1)
+    assert "error: the run failed with FileExistsError" in output
+    assert f"The traceback is in {tmp_path}/run/run.log" in output and f"pipeline resume {tmp_path}/run" in output
+    assert "Traceback" not in output and "Traceback" in (tmp_path / "run" / "run.log").read_text()

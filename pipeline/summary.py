@@ -36,13 +36,13 @@ def summarise(paths: RunPaths) -> SearchSummary:
     """Read a search's tables."""
     columns = ["trial_id", "status", "reward", "metric", "parameters", "flops"]
     results = read_table(paths, "results", columns).to_pylist()
-    drawn = read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture"]).to_pylist()
+    drawn = read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture_hash"]).to_pylist()
     samples = {row["trial_id"]: row for row in drawn}
     counted = [row for row in results if row["status"] in COUNTED]
     joined = [{**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok"]
     best: dict[str, Row] = {}
     for row in sorted(joined, key=lambda row: (-row["reward"], row["trial_id"])):
-        best.setdefault(row["architecture"], row)
+        best.setdefault(row["architecture_hash"], row)
     return SearchSummary(
         len(results), len(results) - len(counted), tuple(row["reward"] for row in counted), tuple(best.values())
     )

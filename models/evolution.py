@@ -3,6 +3,7 @@
 The population is the youngest individuals. A child is a copy of the best of a random few, with one decision changed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -25,32 +26,31 @@ def sample_by_evolution(
     random = Random(seed)
     for path in paths:
         if len(population) < population_size:
-            _complete(path, (), None, random)
+            _complete(path, (), math.inf, random)
         else:
             contenders = random.sample(population, min(tournament_size, len(population)))
-            parent = max(contenders, key=lambda individual: individual.reward)
-            _complete(path, parent.tokens, random.randrange(len(parent.tokens)), random)
+            parent = max(contenders, key=lambda individual: individual.reward).tokens
+            _complete(path, parent, random.randrange(len(parent)), random)
 
 
-def _complete(path: Path, parent: Sequence[int], mutated: int | None, random: Random) -> None:
-    """Take the parent's tokens but for one; draw where the parent has none, or one that is not allowed any more."""
+def _complete(path: Path, parent: Sequence[int], mutated: float, random: Random) -> None:
+    """Take the parent's tokens but for one: that at `mutated`, or the next one that has an alternative.
+
+    Tokens are drawn where the parent has none, or one that is not allowed any more.
+    """
     while (decision := path.decision) is not None:
         position = len(path.tokens)
-        if position == mutated:
+        if position >= len(parent) or parent[position] >= decision.num_options:
+            path.take(random.randrange(decision.num_options))
+        elif position >= mutated and decision.num_options > 1:
             path.take(_another(decision, parent[position], random))
-        elif position < len(parent) and parent[position] < _num_options(decision):
-            path.take(parent[position])
+            mutated = math.inf
         else:
-            path.take(random.randrange(_num_options(decision)))
+            path.take(parent[position])
 
 
 def _another(decision: Decision, token: int, random: Random) -> int:
-    """A neighbour of a token: another value, or a subset that differs in one layer. The token where there is none."""
+    """A neighbour of a token: another value, or a subset that differs in one layer."""
     if isinstance(decision, Anchor):
-        return token ^ 1 << random.randrange(decision.count) if decision.count else token
-    others = [other for other in range(len(decision.values)) if other != token]
-    return random.choice(others) if others else token
-
-
-def _num_options(decision: Decision) -> int:
-    return 2**decision.count if isinstance(decision, Anchor) else len(decision.values)
+        return token ^ 1 << random.randrange(decision.count)
+    return random.choice([other for other in range(decision.num_options) if other != token])

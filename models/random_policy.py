@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from models.space import Anchor, Path
+from models.space import Path
 
 
 def sample_uniformly(paths: Sequence[Path], seed: int) -> list[float]:
@@ -14,7 +14,7 @@ def sample_uniformly(paths: Sequence[Path], seed: int) -> list[float]:
     for path in paths:
         log_prob = 0.0
         while path.decision is not None:
-            num_options = 2**path.decision.count if isinstance(path.decision, Anchor) else len(path.decision.values)
+            num_options = path.decision.num_options
             path.take(random.randrange(num_options))
             log_prob -= math.log(num_options)
         log_probs.append(log_prob)

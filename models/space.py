@@ -32,9 +32,13 @@ class Choice:
         except TypeError as error:
             raise ValueError(f"choice {self.name!r}: {error}; use tuples for lists") from error
 
+    @property
+    def num_options(self) -> int:
+        return len(self.values)
+
     def decode(self, token: int) -> Any:
-        if not 0 <= token < len(self.values):
-            raise ValueError(f"token {token} for {self.name}: allowed are 0 to {len(self.values) - 1}")
+        if not 0 <= token < self.num_options:
+            raise ValueError(f"token {token} for {self.name}: allowed are 0 to {self.num_options - 1}")
         return self.values[token]
 
 
@@ -48,9 +52,13 @@ class Anchor:
     count: int
     name: str = "inputs"
 
+    @property
+    def num_options(self) -> int:
+        return 1 << self.count
+
     def decode(self, token: int) -> tuple[int, ...]:
-        if not 0 <= token < 2**self.count:
-            raise ValueError(f"token {token} for {self.name}: allowed are 0 to {2**self.count - 1}")
+        if not 0 <= token < self.num_options:
+            raise ValueError(f"token {token} for {self.name}: allowed are 0 to {self.num_options - 1}")
         return tuple(layer for layer in range(self.count) if token >> layer & 1)
 
 

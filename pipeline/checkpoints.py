@@ -50,6 +50,12 @@ def load_checkpoint(paths: RunPaths) -> SearchState | None:
         raise UserError(f"{path}: not a checkpoint of this version, or damaged ({error})") from error
 
 
+def samples_committed(paths: RunPaths) -> int:
+    """Samples of the waves that are final."""
+    state = load_checkpoint(paths)
+    return state.samples if state else 0
+
+
 def _checkpoints(paths: RunPaths) -> list[Path]:
     return sorted(paths.checkpoints.glob("wave-*.pt"))
 

@@ -30,7 +30,7 @@ def run(
     experiment: Annotated[str, typer.Option(help="What to search for; `wavenas experiments` lists them.")] = "digits",
     run: Annotated[
         Path | None,
-        typer.Option(help="Folder of the new run. [default: runs/EXPERIMENT-NUMBER]", metavar="DIR"),
+        typer.Option(help="Folder of the new run; runs/EXPERIMENT-NUMBER if not given.", metavar="DIR"),
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="local, cuda or slurm.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
@@ -65,8 +65,8 @@ def run(
         configuration = experiment_named(experiment)
         if space is not None:
             configuration = with_own_space(configuration, space)
-        if table is not None or columns is not None or reward is not None:
-            configuration = with_table(configuration, table, columns, reward)
+        if table or columns or reward:
+            configuration = with_table(configuration, table, columns, reward, data)
         given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
         configuration = override(configuration, [*given, *(set_ or [])])
         from pipeline.driver import start_run
@@ -105,9 +105,11 @@ def status(folder: RunFolder) -> None:
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with _exit_codes():
+        from pipeline.checks import find_own_modules
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
+        find_own_modules()
         for path in write_report(*open_run(folder)):
             typer.echo(path)
 
@@ -125,7 +127,7 @@ def experiments(
             typer.echo(json.dumps(to_dict(experiment_named(name)), indent=2))
             return
         for known, function in EXPERIMENTS.items():
-            typer.echo(f"{known:16} {(function.__doc__ or '').strip()}")
+            typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
 
 
 def _toml(value: object) -> str:
@@ -142,9 +144,11 @@ def _exit_codes() -> Iterator[list[Path]]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
+        from pipeline.run_folder import resume_command
+
         typer.echo("\nInterrupted.", err=True)
         if resumable and (resumable[0] / "config.json").exists():
-            typer.echo(f"Nothing that ended is lost. Go on with: {_command(resumable[0])}", err=True)
+            typer.echo(f"Nothing that ended is lost. Go on with: {resume_command(resumable[0])}", err=True)
         raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,24 +156,19 @@ def _exit_codes() -> Iterator[list[Path]]:
     except Exception as error:  # told in short here, and in whole in the log
         if not resumable or not (resumable[0] / "run.log").exists():
             raise
+        from pipeline.run_folder import resume_command
+
         typer.echo(f"error: the run failed with {type(error).__name__}: {error}", err=True)
         typer.echo(f"The traceback is in {resumable[0]}/run.log. Nothing that ended is lost.", err=True)
-        typer.echo(f"Once the cause is mended, go on with: {_command(resumable[0])}", err=True)
+        typer.echo(f"Once the cause is mended, go on with: {resume_command(resumable[0])}", err=True)
         raise typer.Exit(1) from None
-
-
-def _command(folder: Path) -> str:
-    """The exact command that resumes a run, as it can be typed here."""
-    if "MAKELEVEL" in os.environ and folder.parent == Path("runs"):
-        return f"make resume RUN={folder.name}"
-    return f"{sys.executable} -m pipeline resume {folder}"
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]
     from rich.console import Console
 
     console = Console()
-    console.print(first_line, highlight=False, soft_wrap=True)
+    console.print(first_line, highlight=False, soft_wrap=True, markup=False, emoji=False)
     return console
 
 

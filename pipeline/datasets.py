@@ -40,7 +40,11 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     fingerprint, decode = _source(settings)
     folder = cache / f"{settings.dataset}-{fingerprint}"
     if not folder.is_dir():
-        _store(decode(), folder)
+        arrays = decode()
+        try:
+            _store(arrays, folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     if settings.dataset != "table":
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         try:
@@ -63,7 +67,10 @@ def _store(arrays: Arrays, folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     aside.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
-        np.save(aside / f"{name}.npy", array, allow_pickle=False)
+        with (aside / f"{name}.npy").open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
     try:
         aside.rename(folder)
     except OSError:  # another driver was faster
@@ -88,7 +95,8 @@ def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
         _check_rows(folder / "test.parquet", CIFAR10_TEST)
         digest = hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
         return digest[:16], lambda: _decode_parquet(folder / "train.parquet")
-    return "torchvision", lambda: _load_torchvision(folder)
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    return f"torchvision-{place[:16]}", lambda: _load_torchvision(folder)
 
 
 def _check_rows(path: Path, expected: int) -> None:

@@ -78,8 +78,9 @@ class Progress:
         if not self._console.is_terminal and (now - self._last_line >= 1 or self._done == self._total):
             self._print(line)
             self._last_line = now
-        self._recent.append(row)
-        self._warn_of_collapse()
+        if row["entropy"] is not None:  # a controller's
+            self._recent.append(row)
+            self._warn_of_collapse()
         self._show()
 
     def _warn_of_collapse(self) -> None:
@@ -97,7 +98,7 @@ class Progress:
         self._print(line)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def figures(self) -> str:
         """The state of the search in a few words."""

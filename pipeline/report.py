@@ -42,7 +42,7 @@ def write_report(paths: RunPaths, configuration: Configuration) -> list[Path]:
 def _plot_rewards(paths: RunPaths, configuration: Configuration) -> Path:
     figure, (over_time, best) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     runs: list[tuple[str, RunPaths, str]] = [(configuration.search.policy, paths, CONTROLLER)]
-    if paths.control.config.exists():
+    if summarise(paths.control).rewards:
         runs.append((f"{configuration.search.control} search", paths.control, RANDOM))
     for name, run, colour in runs:
         rewards = np.array(summarise(run).rewards)

@@ -1,6 +1,7 @@
 """Table rows from what tasks return."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -56,8 +57,13 @@ def update_row(update: Update, wave: int, results: Sequence[Row], duplicates: fl
     return {
         "update": update.state.version - 1, "wave": wave, "replica": 0, "baseline": update.baseline,
         "mean_reward": sum(counted) / len(counted) if counted else None, "best_reward": max(counted, default=None),
-        "entropy": update.entropy, "gradient_norm": update.gradient_norm, "duplicates": duplicates,
+        "entropy": _or_missing(update.entropy), "gradient_norm": _or_missing(update.gradient_norm),
+        "duplicates": duplicates,
         "num_ok": len(counted), "num_failed": len(results) - len(counted),
         "policy_version": update.state.version, "staleness": 0,
         "seconds": seconds,
     }  # fmt: skip
+
+
+def _or_missing(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -4,7 +4,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,7 @@ def create_run(folder: Path, configuration: Configuration) -> RunPaths:
     paths = RunPaths(folder)
     if paths.config.exists():
         raise UserError(
-            f"{folder} already holds a run; go on with it by `wavenas resume {folder}`, or choose another with --run"
+            f"{folder} already holds a run; go on with it by `{resume_command(folder)}`, or choose another with --run"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +46,19 @@ def open_run(folder: Path) -> tuple[RunPaths, Configuration]:
         raise UserError(f"{folder}: no run there (looked for {paths.config})")
     try:
         content = json.loads(paths.config.read_text())
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, where this version reads {FORMAT}")
         configuration = content["configuration"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{paths.config}: not a run's configuration, or damaged ({error})") from error
     return paths, from_dict(configuration, str(paths.config))
+
+
+def resume_command(folder: Path) -> str:
+    """The exact command that resumes a run, as it can be typed here."""
+    if "MAKELEVEL" in os.environ and folder.parent == Path("runs"):
+        return f"make resume RUN={shlex.quote(folder.name)}"
+    return shlex.join([sys.executable, "-m", "pipeline", "resume", str(folder)])
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
         "",
         "Runners-up: " + ", ".join(_in_short(configuration, row) for row in search.ranked[1:4]),
     ]
-    if paths.control.config.exists():
+    if summarise(paths.control).ranked:
         lines += [
             "",
             *_comparison_lines(

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 from tasks.settings import DataSettings
+from tasks.table_child import row_key
 
 
-def column_values(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+def column_values(path: Path, columns: Sequence[str], reward: str) -> dict[str, list[Any]]:
     """The distinct values of each column, in order. Raises UserError for a file or columns that cannot serve."""
-    frame = _read(path, columns)
+    frame = _read(path, columns, reward)
     return {name: sorted(frame[name].unique().tolist()) for name in columns}
 
 
@@ -24,34 +25,40 @@ def table_source(settings: DataSettings) -> tuple[str, Callable[[], dict[str, np
     """A fingerprint of the table and its columns, and how to turn it into arrays for `tasks.table_child`."""
     if settings.folder is None or not settings.columns or settings.reward is None:
         raise UserError("experiment table needs --table FILE.parquet, --columns A,B,… and --reward COLUMN")
-    path, names = Path(settings.folder), [*settings.columns, settings.reward]
-    frame = _read(path, names)
-    digest = hashlib.sha256(path.read_bytes() + "\0".join(names).encode()).hexdigest()
-    return digest[:16], lambda: _arrays(frame, path, settings.columns, settings.reward or "")
+    path, columns, reward = Path(settings.folder), settings.columns, settings.reward
+    frame = _read(path, columns, reward)
+    digest = hashlib.sha256(path.read_bytes() + "\0".join([*columns, reward]).encode()).hexdigest()
+    return digest[:16], lambda: _arrays(frame, columns, reward)
 
 
-def _arrays(frame: pd.DataFrame, path: Path, columns: Sequence[str], reward: str) -> dict[str, np.ndarray]:
-    """Rows as tokens, and their metrics; rows with the same values count as one with their mean."""
-    if not pd.api.types.is_numeric_dtype(frame[reward]):
-        raise UserError(f"{path}: column {reward} holds {frame[reward].dtype}; a reward is a number")
+def _arrays(frame: pd.DataFrame, columns: Sequence[str], reward: str) -> dict[str, np.ndarray]:
+    """The keys of the rows and their metrics; rows with the same values count as one with their mean."""
     rows = frame.groupby(list(columns), sort=True, observed=True)[reward].mean().dropna().reset_index()
-    tokens = [pd.Categorical(rows[name], categories=sorted(frame[name].unique().tolist())).codes for name in columns]
-    return {"tokens": np.stack(tokens, axis=1).astype(np.int64), "metrics": rows[reward].to_numpy(np.float64)}
+    keys = [row_key(values) for values in rows[list(columns)].to_dict("records")]
+    return {"keys": np.array(keys, dtype=np.str_), "metrics": rows[reward].to_numpy(np.float64)}
 
 
-def _read(path: Path, names: Sequence[str]) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str], reward: str) -> pd.DataFrame:
+    names = [*columns, reward]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"column {', '.join(repeated)} is named twice among --columns and --reward")
     if not path.is_file():
         raise UserError(f"{path}: no such file; --table takes a Parquet file with a row for each network")
     try:
-        known = pq.read_schema(path).names
-        if missing := [name for name in names if name not in known]:
-            raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(known)}")
-        frame = pq.read_table(path, columns=list(names)).to_pandas()
+        known = pq.read_schema(path)
+        if missing := [name for name in names if name not in known.names]:
+            raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(known.names)}")
+        if nested := [name for name in columns if pa.types.is_nested(known.field(name).type)]:
+            raise UserError(f"{path}: column {', '.join(nested)} holds lists or structures, which cannot be chosen")
+        frame = pq.read_table(path, columns=names).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
-    for name in names[:-1] if len(names) > 1 else names:
-        if frame[name].isna().any():
-            raise UserError(f"{path}: column {name} has missing values, which cannot be chosen")
     if frame.empty:
         raise UserError(f"{path}: has no rows")
+    if unclear := [name for name in columns if frame[name].isna().any()]:
+        raise UserError(f"{path}: column {', '.join(unclear)} has missing values, which cannot be chosen")
+    if not pd.api.types.is_numeric_dtype(frame[reward]):
+        raise UserError(f"{path}: column {reward} holds {frame[reward].dtype}; a reward is a number")
+    if np.isinf(frame[reward]).any():
+        raise UserError(f"{path}: column {reward} has infinite values; a reward is a finite number")
     return frame

@@ -99,7 +99,7 @@ class _OpenPart:
         self._changed = False
         if parts:
             self.put(_read_part(parts[-1], schema))
-            self._changed = False
+        self._changed = not parts  # a table without rows is published too, for its columns
 
     def put(self, rows: Sequence[Row]) -> None:
         for row in rows:

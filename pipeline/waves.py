@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distributed import Client
 
-from pipeline.checkpoints import SearchState, load_checkpoint, save_checkpoint
+from pipeline.checkpoints import SearchState, load_checkpoint, samples_committed, save_checkpoint
 from pipeline.configuration import Configuration
 from pipeline.history import History
 from pipeline.progress import Progress
@@ -70,7 +70,6 @@ def _samples_of_wave(search: Search, state: SearchState) -> list[Row]:
     """The wave's architectures: those written before the run was interrupted, else drawn and written now."""
     rows = [row for row in search.tables.recent("samples") if row["wave"] == state.waves]
     if rows:
-        search.history.add_samples(rows)
         return rows
     configuration, settings = search.configuration, search.configuration.search
     count = min(configuration.wave_size, settings.samples - state.samples)
@@ -100,9 +99,6 @@ def _samples_of_wave(search: Search, state: SearchState) -> list[Row]:
 def _results_of_wave(search: Search, state: SearchState, samples: list[Row]) -> list[Row]:
     """The wave's rows of `results` in sample order; only trials without one are trained, or take another's result."""
     results = {row["trial_id"]: row for row in search.tables.recent("results") if row["wave"] == state.waves}
-    for sample in samples:
-        if sample["trial_id"] in results:
-            search.history.add_result(sample, results[sample["trial_id"]])
     search.progress.wave_started(state.waves, len(samples), len(results))
     while waiting := [sample for sample in samples if sample["trial_id"] not in results]:
         for row in _reuse(search, waiting) or _train(search, waiting):
@@ -187,8 +183,7 @@ def _commit(search: Search, state: SearchState, update: Update, row: Row, count:
 
 def is_finished(paths: RunPaths, configuration: Configuration) -> bool:
     """Whether the last wave of a search has been committed."""
-    state = load_checkpoint(paths)
-    return state is not None and state.samples >= configuration.search.samples
+    return samples_committed(paths) >= configuration.search.samples
 
 
 def rewards_so_far(paths: RunPaths) -> list[float]:

@@ -44,12 +44,14 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     status: Status = "ok"
     epochs: list[Epoch] = []
     while len(epochs) < child.epochs and status == "ok":
-        epoch = _run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
+        try:
+            epoch = _run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
+        except TimeoutError:
+            status = "timed_out"
+            break
         epochs.append(epoch)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
-        elif len(epochs) < child.epochs and time.monotonic() > deadline:
-            status = "timed_out"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
     return Training(
@@ -138,7 +140,7 @@ def _train(
     precision: torch.dtype,
     deadline: float,
 ) -> tuple[float, float, int]:
-    """Mean loss, accuracy and number of the examples trained on; stops early once the deadline has passed."""
+    """Mean loss, accuracy and number of the examples trained on. Raises TimeoutError once the deadline has passed."""
     network.train()
     losses, correct, count = [], [], 0
     for images, labels in batches:
@@ -152,7 +154,7 @@ def _train(
         correct.append((logits.detach().argmax(1) == labels).sum())
         count += len(labels)
         if time.monotonic() > deadline:
-            break
+            raise TimeoutError
     return float(torch.stack(losses).mean()), int(torch.stack(correct).sum()) / count, count
 
 

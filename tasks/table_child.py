@@ -1,5 +1,6 @@
 """A child that is looked up in a table instead of trained."""
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,15 +13,20 @@ from tasks.records import Training, Trial
 
 def look_up(architecture: Mapping[str, Any], trial: Trial) -> Training:
     """The metric of an architecture's row. Raises LookupError where the table has none."""
-    metric = _metrics(trial.data_path).get(trial.tokens)
+    metric = _metrics(trial.data_path).get(row_key(architecture))
     if metric is None:
         row = ", ".join(f"{name} = {value!r}" for name, value in architecture.items())
         raise LookupError(f"the table has no row with {row}")
     return Training("ok", metric)
 
 
+def row_key(row: Mapping[str, Any]) -> str:
+    """A row's values by the names of their columns, as text: what the table is looked up by."""
+    return json.dumps(dict(row), sort_keys=True)
+
+
 @lru_cache(maxsize=2)
-def _metrics(data_path: str) -> dict[tuple[int, ...], float]:
-    tokens = np.load(Path(data_path) / "tokens.npy", allow_pickle=False)
+def _metrics(data_path: str) -> dict[str, float]:
+    keys = np.load(Path(data_path) / "keys.npy", allow_pickle=False)
     metrics = np.load(Path(data_path) / "metrics.npy", allow_pickle=False)
-    return dict(zip(map(tuple, tokens.tolist()), metrics.tolist(), strict=True))
+    return dict(zip(keys.tolist(), metrics.tolist(), strict=True))

@@ -17,18 +17,23 @@ def run_trial(trial: Trial) -> TrialResult:
     training: Training | None = None
     error: str | None = None
     status: Status
+    earned = 0.0
     try:
         prepare_process(trial.child.threads)
         architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
         training = _as_training(load_function(trial.child.task)(architecture, trial))
         status = training.status
+        if status == "ok":
+            earned = reward(training.metric, trial.reward_power)
+            if not math.isfinite(earned):
+                status, earned = "diverged", 0.0
     except Exception as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
         status = "out_of_memory" if is_out_of_memory(caught) else "failed"
         error = traceback.format_exc()
     return TrialResult(
         trial_id=trial.trial_id,
         status=status,
-        reward=reward(training.metric, trial.reward_power) if training and status == "ok" else 0.0,
+        reward=earned,
         training=training,
         seconds=time.monotonic() - started,
         worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -37,13 +42,13 @@ def run_trial(trial: Trial) -> TrialResult:
 
 
 def _as_training(outcome: Training | float) -> Training:
-    """A task function may return its metric alone; one that is not finite means that the child diverged."""
-    if isinstance(outcome, Training):
-        return outcome
-    metric = float(outcome)
-    return Training("ok", metric) if math.isfinite(metric) else Training("diverged", math.nan)
+    """A task function may return its metric alone."""
+    return outcome if isinstance(outcome, Training) else Training("ok", float(outcome))
 
 
 def reward(metric: float, power: float) -> float:
-    """Section 4.1: the validation accuracy, cubed."""
-    return float(metric**power)
+    """Section 4.1: the validation accuracy, cubed. Raises ValueError where the metric has no such power."""
+    value = metric**power
+    if isinstance(value, complex):
+        raise ValueError(f"a metric of {metric} cannot be raised to the power of {power}: search.reward_power")
+    return float(value)

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import urllib.request
 
 import pytest
 from distributed.system import MEMORY_LIMIT
@@ -18,6 +19,14 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert client.run(os.environ.get, "OMP_NUM_THREADS").popitem()[1] == "1"
         assert client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_the_dashboard_is_where_its_link_says(processes: bool) -> None:
+    with open_cluster(ClusterSettings(workers=1, processes=processes)) as client:
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(client.dashboard_link, timeout=20) as page:
+            assert page.status == 200
 
 
 def test_workers_are_sized_from_cores_and_memory() -> None:

@@ -18,3 +18,9 @@ def unwritable(depth: int) -> Decisions:
 
 def no_generator(depth: int) -> int:
     return depth
+
+
+def two_sizes(depth: int) -> Decisions:
+    first = yield Choice("width", (1, 2))
+    second = yield Choice("width", (1, 2, 3))
+    return [first, second]

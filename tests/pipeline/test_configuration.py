@@ -81,6 +81,14 @@ def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message:
         (["--set", "space.function=nowhere:space"], "'nowhere:space': No module named 'nowhere'"),
         (["--set", "child.task=tasks.trial:walk"], "'tasks.trial:walk': module tasks.trial has no 'walk'"),
         (["--set", "data.num_validation=2000"], "ask for 2001 images, but digits has 1437"),
+        (["--policy", "evolution", "--samples", "40"], "evolution.population_size = 40: evolution begins once so many"),
+        (["--policy", "random"], "search.control = 'random' is the policy itself"),
+        (["--data", "/tmp"], "the digits come with scikit-learn and need no folder"),
+        (["--set", "cluster.processes=false"], "cluster.processes = false needs cluster.workers = 1"),
+        (
+            ["--set", "search.max_flops=1", "--set", "child.task=tasks.table_child:look_up"],
+            "search.max_parameters and max_flops are for images",
+        ),
         (["--set", "data.crop=11"], "data.crop = 11: allowed is at most data.upsample = 10"),
     ],
 )
@@ -100,7 +108,8 @@ def test_help_texts_and_listing() -> None:
 
 def test_a_folder_that_holds_a_run_is_refused(finished_run: Path) -> None:
     output = type_in("run", "--run", finished_run, expected=2)
-    assert f"{finished_run} already holds a run; go on with it by `wavenas resume {finished_run}`" in output
+    assert f"{finished_run} already holds a run; go on with it by `" in output
+    assert f"-m pipeline resume {finished_run}`" in output
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -109,8 +118,10 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"configuration": {"experiment": "digits", "surch": {}}}')
+    (tmp_path / "config.json").write_text('{"format": 1, "configuration": {"experiment": "digits", "surch": {}}}')
     assert f"{tmp_path}/config.json: unknown key surch" in type_in("resume", tmp_path, expected=2)
+    (tmp_path / "config.json").write_text('{"format": 9, "configuration": {"experiment": "digits"}}')
+    assert "format 9, where this version reads 1" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text("{")
     assert f"{tmp_path}/config.json: not a run's configuration" in type_in("resume", tmp_path, expected=2)
 

@@ -14,7 +14,7 @@ def test_the_examples_search_as_their_text_says(tmp_path: Path) -> None:
     text = (EXAMPLES / "bottleneck_space.py").read_text()
     command = next(line.strip() for line in text.splitlines() if "python -m pipeline" in line)
     arguments = command.removeprefix("python -m pipeline ").split()
-    extra = ["--run", tmp_path / "run", "--set", "search.control=none", "--set", "cluster.processes=false"]
+    extra = ["--run", tmp_path / "run", "--set", "search.control=none"]
     ended = subprocess.run(wavenas(*arguments, *extra), cwd=EXAMPLES, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     results = pd.read_parquet(tmp_path / "run" / "results")
@@ -42,6 +42,7 @@ def test_options_of_the_experiments_own_space_are_not_given_to_another(tmp_path:
         ("crashing", "ZeroDivisionError: division by zero"),
         ("unwritable", "TypeError: Object of type set is not JSON serializable"),
         ("no_generator", "AttributeError"),
+        ("two_sizes", "ValueError: choice 'width' has 3 values here and 2 elsewhere"),
     ],
 )
 def test_a_space_that_cannot_be_walked_is_an_error_before_anything_starts(

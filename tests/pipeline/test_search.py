@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import assert_same_run, run_quietly, tiny_run, wavenas
+from conftest import assert_same_run, run_quietly, tiny_run, type_in, wavenas
 
 from models.space import SearchSpace
+from pipeline.run_folder import driver_lock
+from pipeline.run_paths import RunPaths
 
 
 def test_a_search_leaves_tables_that_pandas_reads(finished_run: Path) -> None:
@@ -68,6 +71,35 @@ def test_a_finished_run_says_what_it_found_and_what_to_type_next(finished_run: P
     assert config["packages"]["torch"] and config["configuration"]["search"]["samples"] == 20
 
 
+def test_status_and_report_of_a_run_whose_last_wave_was_not_committed(finished_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    sorted((folder / "checkpoints").iterdir())[-1].unlink()
+    shutil.rmtree(folder / "report")
+    assert "No driver is at work on it. Go on with: " in type_in("status", folder)
+    (folder / "control").mkdir()
+    shutil.copy(folder / "config.json", folder / "control")  # begun, without a result
+    assert "rewards.png" in type_in("report", folder)
+    assert "control" not in (folder / "report" / "summary.txt").read_text()
+
+
+def test_a_run_without_one_reward_fails(tmp_path: Path) -> None:
+    tiny = ["search.samples=4", "cluster.processes=false", "cluster.workers=1"]
+    output = run_quietly(tiny_run(tmp_path / "run", *tiny, "child.batch_size=1", "child.task=math:sqrt"), expected=1)
+    assert "none of them well" in output and "not one child ended well enough to be rewarded" in output
+    assert (pd.read_parquet(tmp_path / "run" / "results").status == "failed").all()
+
+
+def test_the_control_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    tiny = ["search.control=random", "search.samples=4", "child.epochs=1"]
+    run_quietly(tiny_run(folder, *tiny, "cluster.processes=false", "cluster.workers=1"))
+    for path in (folder / "control" / "checkpoints").iterdir():
+        path.unlink()
+    with driver_lock(RunPaths(folder / "control")):
+        assert "another driver is at work" in type_in("resume", folder, expected=2)
+
+
 def test_resuming_a_finished_run_changes_nothing(finished_run: Path) -> None:
     before = {path: path.read_bytes() for path in finished_run.rglob("*.p*t*") if "report" not in path.parts}
     run_quietly(wavenas("resume", finished_run))
@@ -119,7 +151,15 @@ def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> N
 
 
 def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> None:
-    output = run_quietly(tiny_run(tmp_path / "run", "search.control=random", "search.samples=8", "child.epochs=1"))
+    output = run_quietly(
+        tiny_run(
+            tmp_path / "run",
+            "search.control=random",
+            "search.samples=8",
+            "cluster.processes=false",
+            "cluster.workers=1",
+        )
+    )
     control = pd.read_parquet(tmp_path / "run" / "control" / "updates")
     assert len(pd.read_parquet(tmp_path / "run" / "control" / "results")) == 8
     assert control.gradient_norm.isna().all()
@@ -127,7 +167,15 @@ def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> N
 
 
 def test_children_that_are_too_large_are_outcomes_with_reward_0(tmp_path: Path) -> None:
-    run_quietly(tiny_run(tmp_path / "run", "search.max_parameters=150", "search.samples=8", "child.epochs=1"))
+    run_quietly(
+        tiny_run(
+            tmp_path / "run",
+            "search.max_parameters=150",
+            "search.samples=8",
+            "cluster.processes=false",
+            "cluster.workers=1",
+        )
+    )
     results = pd.read_parquet(tmp_path / "run" / "results")
     large = results.parameters > 150
     assert 0 < large.sum() < 8

@@ -108,6 +108,8 @@ def test_the_share_of_duplicates_is_recorded(table: Path, tmp_path: Path) -> Non
         (["--columns", "width,depth", "--reward", "accuracy"], "no column depth; it has width, kind, skip, accuracy"),
         (["--columns", "width", "--reward", "loss"], "no column loss"),
         (["--columns", "width", "--reward", "kind"], "a reward is a number"),
+        (["--columns", "width,width", "--reward", "accuracy"], "column width is named twice"),
+        (["--columns", "width,accuracy", "--reward", "accuracy"], "column accuracy is named twice"),
         (["--columns", "width"], "experiment table needs all of --table FILE.parquet, --columns A,B,… and --reward"),
     ],
 )
@@ -151,3 +153,28 @@ def test_averaged_rewards_are_those_of_the_trials_so_far(table: Path, tmp_path: 
     expected = first.where(first != samples.trial_id)
     assert results.reused_from.fillna(-1).tolist() == expected.fillna(-1).tolist()
     assert (results.attempts == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": ["x", None], "r": [0.1, 0.2]}, "column a has missing values"),
+        ({"a": [[1], [2]], "r": [0.1, 0.2]}, "column a holds lists"),
+        ({"a": [1, 2], "r": [0.1, float("inf")]}, "column r has infinite values"),
+        ({"a": [], "r": []}, "has no rows"),
+    ],
+)
+def test_values_that_cannot_serve_are_errors(values: dict[str, list[object]], message: str, tmp_path: Path) -> None:
+    pd.DataFrame(values).to_parquet(tmp_path / "t.parquet")
+    command = ["run", "--experiment", "table", "--table", tmp_path / "t.parquet", "--columns", "a", "--reward", "r"]
+    assert message in type_in(*command, "--run", tmp_path / "run", expected=2)
+
+
+def test_a_part_of_the_values_gets_the_rewards_of_its_own_rows(table: Path, tmp_path: Path) -> None:
+    search(table, tmp_path / "run", "--policy", "random", "--set", "space.options.columns.width=[3,4]")
+    merged = pd.read_parquet(tmp_path / "run" / "results").merge(
+        pd.read_parquet(tmp_path / "run" / "samples"), on="trial_id"
+    )
+    frame = pd.read_parquet(table).groupby(["width", "kind", "skip"]).accuracy.mean()
+    expected = [frame[tuple(json.loads(text).values())] for text in merged.architecture]
+    assert merged.metric.tolist() == pytest.approx(expected)

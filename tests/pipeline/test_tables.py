@@ -76,6 +76,11 @@ def test_a_row_of_a_known_key_replaces_the_earlier_one(tmp_path: Path) -> None:
     assert published(RunPaths(tmp_path)).baseline.tolist() == [0.2, 0.1]
 
 
+def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
+    Tables(RunPaths(tmp_path)).publish()
+    assert published(RunPaths(tmp_path)).columns.tolist() == TABLES["updates"].arrow.names
+
+
 def test_a_commit_empties_the_journal_and_closes_long_parts(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     tables = Tables(paths)

@@ -151,3 +151,19 @@ def test_a_task_may_return_its_metric_alone() -> None:
     result = run_trial(trial_of(own("give_a_number")))
     assert (result.status, result.reward, result.training) == ("ok", 0.125, Training("ok", 0.5))
     assert run_trial(trial_of(own("give_infinity"))).status == "diverged"
+
+
+def give_nan_as_a_training(architecture: ConvArchitecture, trial: Trial) -> Training:
+    return Training("ok", math.nan)
+
+
+def give_a_negative_number(architecture: ConvArchitecture, trial: Trial) -> float:
+    return -0.5
+
+
+def test_rewards_that_are_not_numbers_never_reach_the_controller() -> None:
+    result = run_trial(trial_of(own("give_nan_as_a_training")))
+    assert (result.status, result.reward) == ("diverged", 0.0)
+    result = run_trial(replace(trial_of(own("give_a_negative_number")), reward_power=0.5))
+    assert result.status == "failed" and result.error is not None
+    assert "a metric of -0.5 cannot be raised to the power of 0.5: search.reward_power" in result.error

@@ -1,0 +1,72 @@
+"""What can be seen to be wrong with a configuration before anything starts."""
+
+import sys
+from pathlib import Path
+
+from cluster.open import check_cluster
+from models.architecture import architecture_hash
+from models.controller import Controller
+from models.space import SearchSpace, load_function
+from pipeline.configuration import Configuration
+from pipeline.errors import UserError
+from tasks.settings import ChildSettings
+from tasks.waves import depth_at
+
+TRIED = 20  # architectures drawn of a space, at its first depth and at its last
+TABLE_TASK = "tasks.table_child:look_up"
+
+
+def find_own_modules() -> None:
+    """Let modules in the current folder be imported, here and on the workers that are started from here."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+
+
+def check_configuration(configuration: Configuration) -> None:
+    """Raise UserError, with the value and what is allowed."""
+    find_own_modules()
+    try:
+        check_cluster(configuration.cluster)
+        SearchSpace(configuration.space.function, configuration.space.options).check_options()
+        load_function(configuration.child.task)
+    except Exception as error:  # importing a user's module may raise anything
+        raise UserError(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}") from error
+    _check_combinations(configuration)
+    _try_space(configuration)
+
+
+def _check_combinations(configuration: Configuration) -> None:
+    search, data, child, cluster = configuration.search, configuration.data, configuration.child, configuration.cluster
+    if search.control == search.policy:
+        raise UserError(f"search.control = {search.control!r} is the policy itself")
+    evolving = "evolution" in (search.policy, search.control)
+    if evolving and configuration.evolution.population_size >= search.samples:
+        raise UserError(
+            f"evolution.population_size = {configuration.evolution.population_size}: evolution begins once so many"
+            f" children were drawn by chance; allowed is less than search.samples = {search.samples}"
+        )
+    if data.crop > data.upsample:
+        raise UserError(f"data.crop = {data.crop}: allowed is at most data.upsample = {data.upsample}")
+    if data.dataset == "digits" and data.folder is not None:
+        raise UserError(f"data.folder = {data.folder!r}: the digits come with scikit-learn and need no folder")
+    if (search.max_parameters or search.max_flops) and child.task != ChildSettings().task:
+        raise UserError(f"search.max_parameters and max_flops are for images, not for child.task = {child.task!r}")
+    if not cluster.processes and cluster.workers != 1 and child.task != TABLE_TASK:
+        raise UserError(
+            "cluster.processes = false needs cluster.workers = 1: threads would share torch's random numbers"
+        )
+
+
+def _try_space(configuration: Configuration) -> None:
+    """Draw a few architectures: a space that cannot be walked is the user's to mend, before workers are started."""
+    space = SearchSpace(configuration.space.function, configuration.space.options)
+    search = configuration.search
+    controller = Controller()
+    try:
+        for depth in {depth_at(0, search), depth_at(search.samples - 1, search)}:
+            paths = space.paths(depth, TRIED)
+            controller.try_out(paths)
+            for path in paths:
+                architecture_hash(path.architecture)
+    except Exception as error:
+        raise UserError(f"space {configuration.space.function}: {type(error).__name__}: {error}") from error

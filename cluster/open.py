@@ -53,7 +53,7 @@ def local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
 def _dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
     return {
-        "distributed.dashboard.link": f"http://{host}:{{port}}/status",  # Dask's own guess is another address in threads
+        "distributed.dashboard.link": f"http://{host}:{{port}}/status",  # Dask's own guess can be another address
         # Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": GIB,
         "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": GIB,

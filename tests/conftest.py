@@ -82,16 +82,6 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's digits as workers read them."""
-    from pipeline.datasets import prepare_data
-    from tasks.settings import DataSettings
-
-    settings = DataSettings(dataset="digits", num_validation=100)
-    return prepare_data(settings, tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """The folder of a real data set under WAVENAS_DATA; skips where it is not there."""
 

@@ -41,6 +41,11 @@ def tiny_run(folder: Path, *settings: str) -> list[str]:
     return wavenas("run", "--experiment", "digits", "--run", folder, *sets)
 
 
+def run_here(folder: Path, *settings: str, expected: int = 0) -> str:
+    """A tiny search with its driver in this process, which has imported everything already."""
+    return type_in(*tiny_run(folder, *settings)[3:], expected=expected)
+
+
 def run_quietly(command: Sequence[str], expected: int = 0) -> str:
     """Run a command to its end and return what it printed; fail with it where the exit code is another."""
     ended = subprocess.run(command, capture_output=True, text=True, timeout=240)

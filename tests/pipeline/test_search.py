@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import assert_same_run, run_quietly, tiny_run, type_in, wavenas
+from conftest import assert_same_run, run_here, run_quietly, tiny_run, type_in, wavenas
 
 from models.space import SearchSpace
 from pipeline.run_folder import driver_lock
@@ -92,7 +92,7 @@ def test_status_and_report_of_a_run_whose_last_wave_was_not_committed(finished_r
 
 def test_a_run_without_one_reward_fails(tmp_path: Path) -> None:
     tiny = ["search.samples=4", "cluster.processes=false", "cluster.workers=1"]
-    output = run_quietly(tiny_run(tmp_path / "run", *tiny, "child.batch_size=1", "child.task=math:sqrt"), expected=1)
+    output = run_here(tmp_path / "run", *tiny, "child.batch_size=1", "child.task=math:sqrt", expected=1)
     assert "none of them well" in output and "not one child ended well enough to be rewarded" in output
     assert (pd.read_parquet(tmp_path / "run" / "results").status == "failed").all()
 
@@ -100,7 +100,7 @@ def test_a_run_without_one_reward_fails(tmp_path: Path) -> None:
 def test_the_control_has_a_lock_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     tiny = ["search.control=random", "search.samples=4", "child.epochs=1"]
-    run_quietly(tiny_run(folder, *tiny, "cluster.processes=false", "cluster.workers=1"))
+    run_here(folder, *tiny, "cluster.processes=false", "cluster.workers=1")
     for path in (folder / "control" / "checkpoints").iterdir():
         path.unlink()
     with driver_lock(RunPaths(folder / "control")):
@@ -109,13 +109,13 @@ def test_the_control_has_a_lock_of_its_own(tmp_path: Path) -> None:
 
 def test_resuming_a_finished_run_changes_nothing(finished_run: Path) -> None:
     before = {path: path.read_bytes() for path in finished_run.rglob("*.p*t*") if "report" not in path.parts}
-    run_quietly(wavenas("resume", finished_run))
+    type_in("resume", finished_run)
     assert before == {path: path.read_bytes() for path in before}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_any_number_of_workers_gives_the_same_tables(workers: int, finished_run: Path, tmp_path: Path) -> None:
-    run_quietly(tiny_run(tmp_path / "run", f"cluster.workers={workers}"))
+    run_here(tmp_path / "run", f"cluster.workers={workers}")
     assert_same_run(tmp_path / "run", finished_run)
 
 
@@ -124,7 +124,7 @@ def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(finished_ru
     _start_and_signal(folder, signal.SIGKILL)
     before = _published(folder)
     assert 8 < len(before) < 16, "the kill was meant to fall into the second wave"
-    run_quietly(wavenas("resume", folder))
+    type_in("resume", folder)
     assert_same_run(folder, finished_run)
     after = pd.read_parquet(folder / "results").set_index("trial_id").loc[before.trial_id]
     assert (after.ended_at.to_numpy() == before.ended_at.to_numpy()).all(), "a finished child was trained again"
@@ -158,14 +158,8 @@ def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> N
 
 
 def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> None:
-    output = run_quietly(
-        tiny_run(
-            tmp_path / "run",
-            "search.control=random",
-            "search.samples=8",
-            "cluster.processes=false",
-            "cluster.workers=1",
-        )
+    output = run_here(
+        tmp_path / "run", "search.control=random", "search.samples=8", "cluster.processes=false", "cluster.workers=1"
     )
     control = pd.read_parquet(tmp_path / "run" / "control" / "updates")
     assert len(pd.read_parquet(tmp_path / "run" / "control" / "results")) == 8
@@ -174,14 +168,12 @@ def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> N
 
 
 def test_children_that_are_too_large_are_outcomes_with_reward_0(tmp_path: Path) -> None:
-    run_quietly(
-        tiny_run(
-            tmp_path / "run",
-            "search.max_parameters=150",
-            "search.samples=8",
-            "cluster.processes=false",
-            "cluster.workers=1",
-        )
+    run_here(
+        tmp_path / "run",
+        "search.max_parameters=150",
+        "search.samples=8",
+        "cluster.processes=false",
+        "cluster.workers=1",
     )
     results = pd.read_parquet(tmp_path / "run" / "results")
     large = results.parameters > 150

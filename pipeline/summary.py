@@ -88,13 +88,10 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
         "",
         "Runners-up: " + ", ".join(_in_short(configuration, row) for row in search.ranked[1:4]),
     ]
-    if summarise(paths.control).ranked:
-        lines += [
-            "",
-            *_comparison_lines(
-                search, summarise(paths.control), (configuration.search.policy, configuration.search.control or "")
-            ),
-        ]
+    control = summarise(paths.control)
+    if control.ranked:
+        names = (configuration.search.policy, configuration.search.control or "")
+        lines += ["", *_comparison_lines(search, control, names)]
     return "\n".join(lines)
 
 

@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 from pipeline.files import sync_folder, write_atomically
+from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES, TableSchema
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
 PUBLISH_SHARE = 0.05  # of the time may go into rewriting parts while a wave is under way
-
-Row = dict[str, Any]
 
 
 class Tables:

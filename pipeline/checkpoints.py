@@ -1,8 +1,9 @@
-"""The state of a search between waves. Its checkpoint is the commit of a wave."""
+"""The state of a search between steps of its policy. Its checkpoint is the commit of a step."""
 
 import io
 import math
 import pickle
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,29 +22,46 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class SearchState:
-    """Waves and samples done, and what the policy has learned from them."""
+    """Waves and samples whose rewards the policy has learned from, and what it has learned.
+
+    Replicas end in any order: `early` are the numbers of waves that were taken in before one with a lower number.
+    """
 
     waves: int
     samples: int
     policy: PolicyState
+    early: tuple[int, ...] = ()
+
+    @property
+    def first_open(self) -> int:
+        """The lowest number of a wave that has not been taken in."""
+        return self.waves - len(self.early)
 
 
-def save_checkpoint(paths: RunPaths, state: SearchState) -> None:
-    """Write the checkpoint of a wave durably, then drop all but the newest few."""
+def save_checkpoint(paths: RunPaths, state: SearchState, in_use: Collection[int] = ()) -> None:
+    """Write the checkpoint of a step durably, then drop all but the newest few and the versions in use."""
     paths.checkpoints.mkdir(exist_ok=True)
     content = io.BytesIO()
     torch.save(_to_plain(state), content)
-    write_atomically(paths.checkpoint(state.waves), content.getvalue())
+    write_atomically(paths.checkpoint(state.policy.version), content.getvalue())
+    needed = {paths.checkpoint(version) for version in in_use}
     for old in _checkpoints(paths)[:-KEPT]:
-        old.unlink()
+        if old not in needed:
+            old.unlink()
 
 
 def load_checkpoint(paths: RunPaths) -> SearchState | None:
     """The newest checkpoint, or None before the first. Raises UserError naming a file that cannot be read."""
     checkpoints = _checkpoints(paths)
-    if not checkpoints:
-        return None
-    path = checkpoints[-1]
+    return _load(checkpoints[-1]) if checkpoints else None
+
+
+def load_policy(paths: RunPaths, version: int) -> PolicyState:
+    """The policy as it was after a number of steps that replicas under way still use."""
+    return _load(paths.checkpoint(version)).policy
+
+
+def _load(path: Path) -> SearchState:
     try:
         return _from_plain(torch.load(path, weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError, OSError) as error:
@@ -51,13 +69,13 @@ def load_checkpoint(paths: RunPaths) -> SearchState | None:
 
 
 def samples_committed(paths: RunPaths) -> int:
-    """Samples of the waves that are final."""
+    """Samples whose rewards have been taken in for good."""
     state = load_checkpoint(paths)
     return state.samples if state else 0
 
 
 def _checkpoints(paths: RunPaths) -> list[Path]:
-    return sorted(paths.checkpoints.glob("wave-*.pt"))
+    return sorted(paths.checkpoints.glob("step-*.pt"))
 
 
 def _to_plain(state: SearchState) -> dict[str, Any]:
@@ -66,6 +84,7 @@ def _to_plain(state: SearchState) -> dict[str, Any]:
     return {
         "waves": state.waves,
         "samples": state.samples,
+        "early": list(state.early),
         "policy": policy.policy,
         "seed": policy.seed,
         "version": policy.version,
@@ -93,7 +112,7 @@ def _from_plain(data: dict[str, Any]) -> SearchState:
         baseline_weight=data["baseline"][1],
         population=tuple(Individual(tuple(tokens), reward) for tokens, reward in data["population"]),
     )
-    return SearchState(data["waves"], data["samples"], policy)
+    return SearchState(data["waves"], data["samples"], policy, tuple(data["early"]))
 
 
 def _joined(arrays: list[np.ndarray]) -> torch.Tensor:

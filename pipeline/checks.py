@@ -51,7 +51,7 @@ def _check_combinations(configuration: Configuration) -> None:
         raise UserError(f"data.folder = {data.folder!r}: the digits come with scikit-learn and need no folder")
     if (search.max_parameters or search.max_flops) and child.task != ChildSettings().task:
         raise UserError(f"search.max_parameters and max_flops are for images, not for child.task = {child.task!r}")
-    if not cluster.processes and cluster.workers != 1 and child.task != TABLE_TASK:
+    if not cluster.processes and cluster.workers != 1 and data.dataset != "table":
         raise UserError(
             "cluster.processes = false needs cluster.workers = 1: threads would share torch's random numbers"
         )

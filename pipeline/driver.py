@@ -15,12 +15,15 @@ from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.progress import Progress, log, log_to
+from pipeline.replicas import run_replicas
 from pipeline.report import write_report
 from pipeline.run_folder import create_run, driver_lock, open_run
 from pipeline.run_paths import RunPaths
+from pipeline.search import Search, is_finished, load_history, rewards_so_far
+from pipeline.submit import Tasks
 from pipeline.summary import summary_text
 from pipeline.tables import Tables, read_table
-from pipeline.waves import Search, is_finished, load_history, rewards_so_far, run_search
+from pipeline.waves import run_waves
 
 
 def start_run(folder: Path, configuration: Configuration, console: Console) -> None:
@@ -82,7 +85,8 @@ def _search(
         progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
         history = load_history(paths, configuration)
         with progress.watching():
-            run_search(Search(client, paths, tables, configuration, data_path, progress, history))
+            search = Search(Tasks(client), paths, tables, configuration, data_path, progress, history)
+            (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 
 
 def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:

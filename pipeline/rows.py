@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tasks.records import COUNTED, Sample, TrialResult, Update
+from tasks.records import COUNTED, Gradient, Sample, TrialResult
 
 Row = dict[str, Any]
 
 
 def sample_row(
-    trial_id: int, wave: int, index: int, depth: int, version: int, seed: int, m: int, sample: Sample
+    trial_id: int, wave: int, replica: int, index: int, depth: int, version: int, seed: int, sample: Sample
 ) -> Row:
-    """A row of `samples`; `m` is the number of children a replica has in a wave."""
+    """A row of `samples`."""
     return {
-        "trial_id": trial_id, "wave": wave, "replica": index // m, "index": index, "depth": depth,
+        "trial_id": trial_id, "wave": wave, "replica": replica, "index": index, "depth": depth,
         "tokens": list(sample.tokens), "architecture": json.dumps(sample.architecture),
         "architecture_hash": sample.architecture_hash, "log_prob": sample.log_prob,
         "policy_version": version, "seed": seed,
@@ -51,17 +51,18 @@ def epoch_rows(result: TrialResult) -> list[Row]:
     return [{"trial_id": result.trial_id, **asdict(epoch)} for epoch in epochs]
 
 
-def update_row(update: Update, wave: int, results: Sequence[Row], duplicates: float, seconds: float) -> Row:
-    """A row of `updates` from the wave's rows of `results`."""
+def update_row(
+    gradient: Gradient, update: int, results: Sequence[Row], duplicates: float,
+    *, wave: int, replica: int, version: int, staleness: int, seconds: float,
+) -> Row:  # fmt: skip
+    """A row of `updates`: a gradient from the results of some children, and the steps taken once it was used."""
     counted = [row["reward"] for row in results if row["status"] in COUNTED]
     return {
-        "update": update.state.version - 1, "wave": wave, "replica": 0, "baseline": update.baseline,
+        "update": update, "wave": wave, "replica": replica, "baseline": gradient.baseline,
         "mean_reward": sum(counted) / len(counted) if counted else None, "best_reward": max(counted, default=None),
-        "entropy": _or_missing(update.entropy), "gradient_norm": _or_missing(update.gradient_norm),
-        "duplicates": duplicates,
-        "num_ok": len(counted), "num_failed": len(results) - len(counted),
-        "policy_version": update.state.version, "staleness": 0,
-        "seconds": seconds,
+        "entropy": _or_missing(gradient.entropy), "gradient_norm": _or_missing(gradient.norm),
+        "duplicates": duplicates, "num_ok": len(counted), "num_failed": len(results) - len(counted),
+        "policy_version": version, "staleness": staleness, "seconds": seconds,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_atomically
 from pipeline.run_paths import RunPaths
 
-FORMAT = 1
+FORMAT = 2
 RECORDED_PACKAGES = ("wavenas", "torch", "torchvision", "dask", "distributed", "pandas", "pyarrow", "numpy")
 
 

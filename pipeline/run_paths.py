@@ -48,6 +48,6 @@ class RunPaths:
     def table(self, name: str) -> Path:
         return self.folder / name
 
-    def checkpoint(self, wave: int) -> Path:
-        """The state of the search after `wave` waves."""
-        return self.checkpoints / f"wave-{wave:06d}.pt"
+    def checkpoint(self, version: int) -> Path:
+        """The state of the search after `version` steps of its policy."""
+        return self.checkpoints / f"step-{version:06d}.pt"

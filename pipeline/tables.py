@@ -24,6 +24,7 @@ from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES, TableSchema
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
+JOURNAL_ROWS = 1_024  # of so many rows, the journal is emptied at the next commit
 PUBLISH_SHARE = 0.05  # of the time may go into rewriting parts while a wave is under way
 
 
@@ -52,8 +53,16 @@ class Tables:
         cost = time.monotonic() - started
         self._publish_not_before = time.monotonic() + cost / PUBLISH_SHARE
 
+    def commit_when_due(self) -> None:
+        """Commit if Parquet is to be written anyhow, or the journal has become long."""
+        if time.monotonic() >= self._publish_not_before or self._journal.num_rows >= JOURNAL_ROWS:
+            self.commit()
+
     def commit(self) -> None:
-        """Publish, empty the journal, and close the parts that have grown long enough."""
+        """Publish, empty the journal, and close the parts that have grown long enough.
+
+        To be called when a checkpoint stands on all the rows, since rows of closed parts cannot be replaced any more.
+        """
         self.publish()
         self._journal.clear()
         for part in self._parts.values():
@@ -133,6 +142,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.num_rows = 0
         self._file = path.open("ab")
         sync_folder(path.parent)
 
@@ -141,6 +151,7 @@ class _Journal:
         self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.num_rows += sum(map(len, rows.values()))
 
     def read(self) -> list[dict[str, list[Row]]]:
         """The rows of every whole line; a torn last line is cut off, its rows were never promised."""
@@ -164,6 +175,7 @@ class _Journal:
 
     def clear(self) -> None:
         self._file.truncate(0)
+        self.num_rows = 0
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """What travels between the driver and the workers."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -142,10 +143,22 @@ class ReduceRequest:
 
 
 @dataclass(frozen=True)
+class Gradient:
+    """What the rewards of some children say, before any step: of the loss −1/m Σ log P (R − b), by weight.
+
+    `born` are weights that the state which drew the children did not have yet, since its choices were not met before.
+    """
+
+    baseline: float  # b
+    entropy: float = math.nan  # mean of an architecture, in nats
+    norm: float = math.nan
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    born: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Update:
-    """The state after a step and what the step was made of. `baseline` is the one that was subtracted."""
+    """The state after a wave's step and the gradient that it followed."""
 
     state: PolicyState
-    baseline: float
-    entropy: float
-    gradient_norm: float
+    gradient: Gradient

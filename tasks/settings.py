@@ -47,10 +47,12 @@ class SearchSettings:
 
     policy: Literal["controller", "random", "evolution"] = "controller"
     control: Literal["random", "evolution"] | None = None  # section 4.2: a second search to compare with
+    mode: Literal["waves", "async"] = "waves"  # async: section 3.2, replicas that do not wait for each other
     samples: Positive = 12_800  # section 4.1
     replicas: Positive = 100  # section 4.1: K
     shards: Positive = 20  # section 4.1: S, of the parameter server; waves do without one
     children_per_replica: Positive = 8  # section 4.1: m; a wave is K times m children
+    gradients_per_step: Positive = 1  # N, of asynchronous replicas: 1 for images, 10 for words (section 4.2)
     reward_power: PositiveFloat = 3.0  # section 4.1: accuracy cubed
     depth: Positive = 6  # section 4.1: layers of the first children
     depth_increment: NotNegative = 2  # section 4.1: layers more

@@ -1,6 +1,5 @@
 """Sample a wave of architectures, and reduce its rewards to one step of the controller (section 3.2)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +10,9 @@ from models.controller import Controller
 from models.evolution import Individual, sample_by_evolution
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
-from tasks.records import Moments, PolicyState, ReduceRequest, Sample, SampleRequest, Update
+from tasks.records import Gradient, PolicyState, ReduceRequest, Sample, SampleRequest, Update
 from tasks.settings import SearchSettings
+from tasks.shards import take_step
 
 
 def sample_wave(request: SampleRequest) -> tuple[Sample, ...]:
@@ -38,58 +38,53 @@ def sample_wave(request: SampleRequest) -> tuple[Sample, ...]:
 
 
 def reduce_wave(request: ReduceRequest) -> Update:
-    """One step of Adam along the policy gradient 1/m Σ ∇log P (R − b); only then does the baseline b move.
+    """One step of Adam along the policy gradient of a wave; only then does the baseline move.
 
-    So b is made of the rewards of earlier architectures alone. A wave without rewards (all its children failed)
-    leaves the weights and the baseline as they are.
+    So the baseline is made of the rewards of earlier architectures alone. A wave without rewards (all its children
+    failed) leaves the weights and the baseline as they are.
     """
+    gradient = policy_gradient(request)
+    state = take_rewards(request.state, request)
+    return Update(take_step(state, [gradient], request.controller.learning_rate), gradient)
+
+
+def policy_gradient(request: ReduceRequest) -> Gradient:
+    """The gradient of −1/m Σ log P (R − b) for the m architectures of a request, at the weights of its state."""
     assert len(request.tokens) == len(request.rewards), "a reward for each architecture"
-    state = replace(request.state, version=request.state.version + 1)
     baseline = request.state.baseline
-    entropy = gradient_norm = math.nan
-    if request.rewards and state.policy == "controller":
-        state, entropy, gradient_norm = _step_controller(state, request, baseline)
-    elif state.policy == "evolution":
-        newborn = tuple(map(Individual, request.tokens, request.rewards))
-        state = replace(state, population=(*state.population, *newborn)[-request.evolution.population_size :])
-    return Update(_move_baseline(state, request), baseline, entropy, gradient_norm)
-
-
-def _step_controller(state: PolicyState, request: ReduceRequest, baseline: float) -> tuple[PolicyState, float, float]:
-    """The state after the step, the mean entropy of an architecture (nats), the norm of the gradient."""
+    if not request.rewards or request.state.policy != "controller":
+        return Gradient(baseline)
     controller = _controller(request)
     space = SearchSpace(request.space.function, request.space.options)
     rollout = controller.rollout(space.paths(request.depth, len(request.tokens)), tokens=request.tokens)
     advantages = torch.tensor([reward - baseline for reward in request.rewards])
     loss = -(rollout.log_probs * advantages).mean()
-    optimizer = torch.optim.Adam(controller.parameters(), lr=request.controller.learning_rate)
-    weights = dict(controller.named_parameters())
-    for name, moments in state.moments.items():
-        optimizer.state[weights[name]] = {key: torch.tensor(value) for key, value in vars(moments).items()}
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights.values() if weight.grad is not None])
-    optimizer.step()
-    stepped = replace(
-        state,
-        parameters={name: weight.detach().numpy() for name, weight in weights.items()},
-        moments={
-            name: _moments(optimizer.state[weight]) for name, weight in weights.items() if weight in optimizer.state
+    weights = dict(controller.named_parameters())
+    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    return Gradient(
+        baseline,
+        entropy=float(rollout.entropies.detach().mean()),
+        norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))),
+        weights={name: gradient.numpy() for name, gradient in gradients.items()},
+        born={
+            name: weight.detach().numpy() for name, weight in weights.items() if name not in request.state.parameters
         },
     )
-    return stepped, float(rollout.entropies.detach().mean()), float(norm)
 
 
-def _moments(state: dict[str, torch.Tensor]) -> Moments:
-    return Moments(float(state["step"]), state["exp_avg"].numpy(), state["exp_avg_sq"].numpy())
-
-
-def _move_baseline(state: PolicyState, request: ReduceRequest) -> PolicyState:
+def take_rewards(state: PolicyState, request: ReduceRequest) -> PolicyState:
+    """A state whose baseline has moved, and whose population has aged, by the rewards of a request."""
     decay = request.controller.baseline_decay
     total, weight = state.baseline_sum, state.baseline_weight
     for reward in request.rewards:
         total = decay * total + (1 - decay) * reward
         weight = decay * weight + (1 - decay)
-    return replace(state, baseline_sum=total, baseline_weight=weight)
+    population = state.population
+    if state.policy == "evolution":
+        newborn = tuple(map(Individual, request.tokens, request.rewards))
+        population = (*population, *newborn)[-request.evolution.population_size :]
+    return replace(state, baseline_sum=total, baseline_weight=weight, population=population)
 
 
 def _controller(request: SampleRequest | ReduceRequest) -> Controller:

@@ -106,3 +106,29 @@ def real_data() -> Callable[[str], Path]:
 def random_image() -> np.ndarray:
     """32×32 RGB in uint8."""
     return np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def search_table(table: Path, folder: Path, *more: str | Path, expected: int = 0) -> str:
+    """Search the columns of a table, with the driver in this process."""
+    fixed = ["--columns", "width, kind,skip", "--reward", "accuracy", "--samples", "160"]
+    return type_in("run", "--experiment", "table", "--table", table, *fixed, "--run", folder, *more, expected=expected)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three columns of 4, 3 and 2 values; the accuracy grows with each; one combination is missing, one twice."""
+    rows = [
+        {
+            "width": width,
+            "kind": kind,
+            "skip": skip,
+            "accuracy": 0.3 + 0.1 * width + 0.1 * "abc".index(kind) + 0.1 * skip,
+        }
+        for width in (1, 2, 3, 4)
+        for kind in "abc"
+        for skip in (False, True)
+    ]
+    rows = [row for row in rows if (row["width"], row["kind"], row["skip"]) != (1, "a", False)]
+    rows.append({**rows[-1], "accuracy": rows[-1]["accuracy"] - 0.02})
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"

@@ -7,35 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import search_table as search
 from conftest import type_in
 
 from pipeline.run_paths import RunPaths
 from pipeline.summary import summarise
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    """Three columns of 4, 3 and 2 values; the accuracy grows with each; one combination is missing, one twice."""
-    rows = [
-        {
-            "width": width,
-            "kind": kind,
-            "skip": skip,
-            "accuracy": 0.3 + 0.1 * width + 0.1 * "abc".index(kind) + 0.1 * skip,
-        }
-        for width in (1, 2, 3, 4)
-        for kind in "abc"
-        for skip in (False, True)
-    ]
-    rows = [row for row in rows if (row["width"], row["kind"], row["skip"]) != (1, "a", False)]
-    rows.append({**rows[-1], "accuracy": rows[-1]["accuracy"] - 0.02})
-    pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(tmp_path / "table.parquet")
-    return tmp_path / "table.parquet"
-
-
-def search(table: Path, folder: Path, *more: str | Path, expected: int = 0) -> str:
-    fixed = ["--columns", "width, kind,skip", "--reward", "accuracy", "--samples", "160"]
-    return type_in("run", "--experiment", "table", "--table", table, *fixed, "--run", folder, *more, expected=expected)
 
 
 def test_rewards_are_those_of_the_rows(table: Path, tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ def test_waves_follow_the_policy_gradient_with_a_baseline_of_earlier_rewards() -
         gradients = [weight.grad for weight in controller.parameters() if weight.grad is not None]
         norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
         adam.step()
-        assert update.baseline == pytest.approx(moving_average(earlier))
-        assert update.entropy == pytest.approx(entropy, abs=1e-5)
-        assert update.gradient_norm == pytest.approx(norm, rel=1e-4)
+        assert update.gradient.baseline == pytest.approx(moving_average(earlier))
+        assert update.gradient.entropy == pytest.approx(entropy, abs=1e-5)
+        assert update.gradient.norm == pytest.approx(norm, rel=1e-4)
         assert update.state.version == number + 1
         assert update.state.parameters.keys() == dict(controller.named_parameters()).keys()
         for name, weight in controller.named_parameters():
@@ -157,7 +157,7 @@ def test_the_baseline_moves_with_every_reward_in_order() -> None:
 def test_rewards_equal_to_the_baseline_give_no_gradient() -> None:
     state = reduce(FRESH, (0.5, 0.5)).state
     update = reduce(replace(state, moments={}), (0.5, 0.5))
-    assert update.gradient_norm == pytest.approx(0, abs=1e-6)
+    assert update.gradient.norm == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("state", [FRESH, RANDOM], ids=["controller", "random"])
@@ -166,14 +166,14 @@ def test_a_wave_without_rewards_only_counts(state: PolicyState) -> None:
     update = reduce_wave(ReduceRequest(before, SETTINGS, LAYERED, 3, (), ()))
     assert (update.state.version, update.state.parameters) == (2, before.parameters)
     assert (update.state.baseline, update.state.moments) == (before.baseline, before.moments)
-    assert update.baseline == before.baseline
-    assert math.isnan(update.entropy)
-    assert math.isnan(update.gradient_norm)
+    assert update.gradient.baseline == before.baseline
+    assert math.isnan(update.gradient.entropy)
+    assert math.isnan(update.gradient.norm)
 
 
 def test_the_random_policy_learns_nothing_but_the_baseline() -> None:
     update = reduce(RANDOM, (0.3, 0.8))
-    assert update.baseline == 0
+    assert update.gradient.baseline == 0
     assert update.state == replace(
         RANDOM, version=1, baseline_sum=update.state.baseline_sum, baseline_weight=update.state.baseline_weight
     )

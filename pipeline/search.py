@@ -1,0 +1,168 @@
+"""What a search needs, and what its waves and its asynchronous replicas have in common."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.checkpoints import SearchState, samples_committed
+from pipeline.configuration import Configuration
+from pipeline.history import History
+from pipeline.progress import Progress
+from pipeline.rows import Row, epoch_rows, result_row, reused_row, sample_row
+from pipeline.run_paths import RunPaths
+from pipeline.submit import Tasks
+from pipeline.tables import Tables, read_table
+from tasks.records import COUNTED, PolicyState, ReduceRequest, Sample, SampleRequest, Trial, TrialResult
+from tasks.seeds import derive_seed
+from tasks.waves import depth_at
+
+
+@dataclass(frozen=True)
+class Search:
+    """The tasks on the cluster, the run folder with its tables, the configuration, and who watches."""
+
+    tasks: Tasks
+    paths: RunPaths
+    tables: Tables
+    configuration: Configuration
+    data_path: Path
+    progress: Progress
+    history: History
+
+    @property
+    def key(self) -> str:
+        """Tells this run's tasks from those of others on the same scheduler."""
+        return hashlib.sha256(str(self.paths.folder.resolve()).encode()).hexdigest()[:8]
+
+    @property
+    def duplicates(self) -> str:
+        return self.configuration.search.duplicates
+
+
+def first_state(configuration: Configuration) -> SearchState:
+    """Before anything was drawn."""
+    settings = configuration.search
+    return SearchState(0, 0, PolicyState(policy=settings.policy, seed=derive_seed(settings.seed, "controller")))
+
+
+def sample_request(search: Search, policy: PolicyState, wave: int, first_trial: int, count: int) -> SampleRequest:
+    """Draw a wave whose first trial has a number."""
+    configuration = search.configuration
+    return SampleRequest(
+        state=policy,
+        controller=configuration.controller,
+        evolution=configuration.evolution,
+        space=configuration.space,
+        depth=depth_at(first_trial, configuration.search),
+        count=count,
+        seed=derive_seed(configuration.search.seed, "wave", wave),
+    )
+
+
+def add_samples(
+    search: Search,
+    request: SampleRequest,
+    wave: int,
+    first_trial: int,
+    replicas: Sequence[int],
+    drawn: Sequence[Sample],
+) -> list[Row]:
+    """Write a wave's architectures, each drawn by a replica."""
+    rows = [
+        sample_row(
+            first_trial + index, wave, replica, index, request.depth, request.state.version,
+            derive_seed(search.configuration.search.seed, "trial", first_trial + index), sample,
+        )
+        for index, (replica, sample) in enumerate(zip(replicas, drawn, strict=True))
+    ]  # fmt: skip
+    search.tables.append({"samples": rows})
+    search.history.add_samples(rows)
+    return rows
+
+
+def add_result(search: Search, sample: Row, result: TrialResult, attempts: int) -> Row:
+    """Write how a child ended."""
+    averaged_with = search.history.original(sample) if search.duplicates == "average" else None
+    row = result_row(result, sample["wave"], attempts, averaged_with)
+    search.tables.append({"results": [row], "epochs": epoch_rows(result)})
+    search.history.add_result(sample, row)
+    search.progress.child_ended(row)
+    return row
+
+
+def reuse_results(search: Search, samples: Sequence[Row]) -> list[Row]:
+    """Write rows for the samples whose architecture has a result already, where such are to be reused."""
+    if search.duplicates != "reuse":
+        return []
+    known = [(sample, search.history.reusable(sample)) for sample in samples]
+    rows = [reused_row(sample["trial_id"], sample["wave"], source) for sample, source in known if source]
+    if rows:
+        search.tables.append({"results": rows})
+    for row in rows:
+        search.progress.child_ended(row)
+    return rows
+
+
+def trial_of(search: Search, sample: Row) -> Trial:
+    """The child of a sample."""
+    configuration = search.configuration
+    return Trial(
+        trial_id=sample["trial_id"],
+        seed=sample["seed"],
+        depth=sample["depth"],
+        tokens=tuple(sample["tokens"]),
+        space=configuration.space,
+        child=configuration.child,
+        data=configuration.data,
+        data_path=str(search.data_path),
+        reward_power=configuration.search.reward_power,
+        max_parameters=configuration.search.max_parameters,
+        max_flops=configuration.search.max_flops,
+    )
+
+
+def reduce_request(
+    search: Search, policy: PolicyState, samples: Sequence[Row], results: Sequence[Row]
+) -> ReduceRequest:
+    """The tokens and rewards of the children that count, in sample order."""
+    counted = [(sample, row) for sample, row in zip(samples, results, strict=True) if row["status"] in COUNTED]
+    return ReduceRequest(
+        state=policy,
+        controller=search.configuration.controller,
+        evolution=search.configuration.evolution,
+        space=search.configuration.space,
+        depth=samples[0]["depth"],
+        tokens=tuple(tuple(sample["tokens"]) for sample, _ in counted),
+        rewards=tuple(_reward(search, sample, row) for sample, row in counted),
+    )
+
+
+def _reward(search: Search, sample: Row, result: Row) -> float:
+    """What the policy is rewarded with for a child."""
+    return search.history.mean_reward(sample) if search.duplicates == "average" else float(result["reward"])
+
+
+def is_finished(paths: RunPaths, configuration: Configuration) -> bool:
+    """Whether the last step of a search has been committed."""
+    return samples_committed(paths) >= configuration.search.samples
+
+
+def rewards_so_far(paths: RunPaths) -> list[float]:
+    """Rewards of the children that took part in the gradient, in order of their trials."""
+    rows = read_table(paths, "results", ["status", "reward"]).to_pylist()
+    return [row["reward"] for row in rows if row["status"] in COUNTED]
+
+
+def load_history(paths: RunPaths, configuration: Configuration) -> History:
+    """What the tables of a run tell of the architectures it has drawn."""
+    keep_results = configuration.search.duplicates != "retrain"
+    history = History(keep_results)
+    samples = read_table(paths, "samples", ["trial_id", "architecture_hash"]).to_pylist()
+    history.add_samples(samples)
+    if keep_results:
+        results = {row["trial_id"]: row for row in read_table(paths, "results").to_pylist()}
+        for sample in samples:
+            if sample["trial_id"] in results:
+                history.add_result(sample, results[sample["trial_id"]])
+    return history

@@ -1,0 +1,140 @@
+"""Asynchronous replicas: equal to waves where there is one, and otherwise what their tables say, whatever happens."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timed_task
+from conftest import assert_same_run, run_here, search_table, type_in, wavenas
+
+from pipeline.checkpoints import load_checkpoint
+from pipeline.run_folder import open_run
+from pipeline.run_paths import RunPaths
+from pipeline.search import first_state
+from tasks.records import PolicyState, ReduceRequest
+from tasks.shards import take_step
+from tasks.waves import policy_gradient, take_rewards
+
+ASYNC = {"mode": "async", "replicas": 5, "children_per_replica": 3, "gradients_per_step": 4, "shards": 3}
+
+
+def sets(**settings: object) -> list[str]:
+    return [part for name, value in settings.items() for part in ("--set", f"search.{name}={value}")]
+
+
+@pytest.mark.parametrize("policy", ["controller", "random", "evolution"])
+@pytest.mark.parametrize("shards", [1, 20])
+def test_one_replica_is_a_search_in_waves(policy: str, shards: int, table: Path, tmp_path: Path) -> None:
+    common = ["--policy", policy, "--set", "evolution.population_size=20", "--set", "evolution.tournament_size=5"]
+    search_table(table, tmp_path / "waves", *common)
+    search_table(table, tmp_path / "async", *common, *sets(mode="async", replicas=1, shards=shards))
+    assert_same_run(tmp_path / "async", tmp_path / "waves")
+
+
+def test_one_replica_with_trained_children_is_a_search_in_waves(finished_run: Path, tmp_path: Path) -> None:
+    run_here(tmp_path / "run", "search.mode=async", "search.replicas=1")
+    assert_same_run(tmp_path / "run", finished_run)
+
+
+@pytest.mark.parametrize("duplicates", ["retrain", "reuse"])
+def test_the_controller_is_what_the_tables_say(duplicates: str, table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    timed_task.PEAK.clear()
+    timed = ["--set", "child.task=timed_task:take_a_while", "--set", "cluster.workers=15"]
+    search_table(table, folder, *timed, *sets(**ASYNC, duplicates=duplicates), "--samples", "400")
+    samples, results, updates = (pd.read_parquet(folder / name) for name in ("samples", "results", "updates"))
+    assert sorted(samples.trial_id) == sorted(results.trial_id) == list(range(400))
+    assert sorted(updates.wave) == list(range(134)) and updates["update"].tolist() == list(range(134))
+    assert set(updates.replica) == {0, 1, 2, 3, 4} and updates.policy_version.max() == 34
+    assert updates.staleness.between(1, 12).sum() > 60
+    assert not updates.wave.is_monotonic_increasing, "no replica overtook another: the test shows nothing"
+    assert max(timed_task.PEAK) <= 15
+    if duplicates == "retrain":
+        assert max(timed_task.PEAK) >= 9
+    else:
+        assert results.reused_from.notna().sum() > 300 and results[results.attempts > 0].trial_id.nunique() < 50
+    assert_replayable(folder)
+    policies = [path.stem for path in (folder / "checkpoints").iterdir()]
+    assert len(policies) == 3, policies
+
+
+def test_no_replica_waits_for_anothers_child(table: Path, tmp_path: Path) -> None:
+    task = ["--set", "child.task=timed_task:first_takes_long", "--set", "cluster.workers=6"]
+    search_table(table, tmp_path / "run", *task, *sets(mode="async", replicas=3, children_per_replica=2))
+    updates = pd.read_parquet(tmp_path / "run" / "updates").set_index("wave")
+    results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
+    assert updates.staleness[0] > 4, "its snapshot is as old as the steps that others took meanwhile"
+    assert (results.ended_at < results.ended_at[0]).sum() > 10
+    assert_replayable(tmp_path / "run")
+
+
+def test_killed_again_and_again_it_keeps_its_word(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    fixed = ["--columns", "width,kind,skip", "--reward", "accuracy", "--samples", "180"]
+    task = ["--set", "child.task=timed_task:take_a_while", "--set", "cluster.workers=15"]
+    start = ["run", "--experiment", "table", "--table", table, *fixed, *task, *sets(**ASYNC), "--run", folder]
+    for target in (40, 110):
+        _kill_after(wavenas(*start) if target == 40 else wavenas("resume", folder), folder, target)
+    before = _ended(folder)
+    assert 110 <= len(before) < 180
+    type_in("resume", folder)
+    results = pd.read_parquet(folder / "results").set_index("trial_id")
+    assert sorted(results.index) == list(range(180))
+    assert (results.ended_at[before.index] == before).all(), "a finished child was trained again"
+    assert sorted(pd.read_parquet(folder / "updates").wave) == list(range(60))
+    assert_replayable(folder)
+
+
+def assert_replayable(folder: Path) -> None:
+    """The last checkpoint, bit for bit, from the tables alone: snapshots, rewards, and the order of the gradients."""
+    _, configuration = open_run(folder)
+    settings, lr = configuration.search, configuration.controller.learning_rate
+    names = ("samples", "results", "updates")
+    samples, results, updates = (pd.read_parquet(folder / name).sort_values("wave") for name in names)
+    policies: dict[int, PolicyState] = {0: first_state(configuration).policy}
+    policy, pending = policies[0], []
+    for update in updates.sort_values("update").itertuples():
+        drawn = samples[samples.wave == update.wave].sort_values("trial_id")
+        counted = results.set_index("trial_id").loc[drawn.trial_id]
+        counted = counted[counted.status.isin(["ok", "diverged", "too_large"])]
+        tokens = drawn.set_index("trial_id").tokens[counted.index]
+        snapshot = policies[drawn.policy_version.iloc[0]]
+        assert update.staleness == policy.version - snapshot.version and update.baseline == policy.baseline
+        request = ReduceRequest(
+            replace(snapshot, baseline_sum=policy.baseline_sum, baseline_weight=policy.baseline_weight),
+            configuration.controller, configuration.space, 1, tuple(map(tuple, tokens)), tuple(counted.reward),
+        )  # fmt: skip
+        policy = take_rewards(policy, request)
+        pending.append(policy_gradient(request))
+        if len(pending) == settings.gradients_per_step or update.Index == len(updates) - 1:
+            policy, pending = take_step(policy, pending, lr, settings.shards), []
+            policies[policy.version] = policy
+        assert update.policy_version == policy.version
+    state = load_checkpoint(RunPaths(folder))
+    assert state is not None and state.samples == settings.samples and state.early == ()
+    assert (state.policy.version, state.policy.baseline_sum) == (policy.version, policy.baseline_sum)
+    for name, weight in policy.parameters.items():
+        assert np.array_equal(state.policy.parameters[name], weight), name
+
+
+def _ended(folder: Path) -> pd.Series:
+    try:
+        return pd.read_parquet(folder / "results").set_index("trial_id").ended_at
+    except FileNotFoundError:
+        return pd.Series()
+
+
+def _kill_after(command: list[str], folder: Path, children: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 100
+    while len(_ended(folder)) < children and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL

@@ -1,0 +1,30 @@
+"""Tasks that take a time of their own for each child, for the tests of asynchronous replicas."""
+
+import random
+import threading
+import time
+from typing import Any
+
+from tasks.records import Trial
+from tasks.table_child import look_up
+
+PEAK: list[int] = []  # children under way whenever one began
+_RUNNING: set[int] = set()
+_LOCK = threading.Lock()
+
+
+def take_a_while(architecture: dict[str, Any], trial: Trial) -> float:
+    """Sleep for a log-normal time with a median of 20 ms, then look up the row."""
+    with _LOCK:
+        _RUNNING.add(trial.trial_id)
+        PEAK.append(len(_RUNNING))
+    time.sleep(0.02 * random.Random(trial.seed).lognormvariate(0, 0.8))
+    with _LOCK:
+        _RUNNING.remove(trial.trial_id)
+    return look_up(architecture, trial).metric
+
+
+def first_takes_long(architecture: dict[str, Any], trial: Trial) -> float:
+    """Trial 0 takes a second, the others hardly any time."""
+    time.sleep(0.002 if trial.trial_id else 1.0)
+    return look_up(architecture, trial).metric

@@ -65,12 +65,12 @@ def test_the_controller_is_what_the_tables_say(duplicates: str, table: Path, tmp
 
 
 def test_no_replica_waits_for_anothers_child(table: Path, tmp_path: Path) -> None:
-    task = ["--set", "child.task=timed_task:first_takes_long", "--set", "cluster.workers=6"]
+    task = ["--set", "child.task=timed_task:first_is_overtaken", "--set", "cluster.workers=6"]
     search_table(table, tmp_path / "run", *task, *sets(mode="async", replicas=3, children_per_replica=2))
     updates = pd.read_parquet(tmp_path / "run" / "updates").set_index("wave")
     results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
-    assert updates.staleness[0] > 4, "its snapshot is as old as the steps that others took meanwhile"
-    assert (results.ended_at < results.ended_at[0]).sum() > 10
+    assert updates.staleness[0] > 10, "its snapshot is as old as the steps that others took meanwhile"
+    assert (results.ended_at < results.ended_at[0]).sum() >= 40
     assert_replayable(tmp_path / "run")
 
 
@@ -126,7 +126,7 @@ def assert_replayable(folder: Path) -> None:
 def _ended(folder: Path) -> pd.Series:
     try:
         return pd.read_parquet(folder / "results").set_index("trial_id").ended_at
-    except FileNotFoundError:
+    except (FileNotFoundError, KeyError):  # nothing yet
         return pd.Series()
 
 

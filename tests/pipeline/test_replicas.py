@@ -70,7 +70,7 @@ def test_no_replica_waits_for_anothers_child(table: Path, tmp_path: Path) -> Non
     updates = pd.read_parquet(tmp_path / "run" / "updates").set_index("wave")
     results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
     assert updates.staleness[0] > 10, "its snapshot is as old as the steps that others took meanwhile"
-    assert (results.ended_at < results.ended_at[0]).sum() >= 40
+    assert (results.ended_at < results.ended_at[0]).sum() >= 30
     assert_replayable(tmp_path / "run")
 
 

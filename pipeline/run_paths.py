@@ -31,6 +31,10 @@ class RunPaths:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
+    def child_checkpoint(self, trial_id: int) -> Path:
+        """What a long child has learned so far, until its result is in."""
+        return self.folder / "children" / f"trial-{trial_id:06d}.pt"
+
     @property
     def report(self) -> Path:
         return self.folder / "report"

@@ -86,6 +86,7 @@ def add_result(search: Search, sample: Row, result: TrialResult, attempts: int) 
     averaged_with = search.history.original(sample) if search.duplicates == "average" else None
     row = result_row(result, sample["wave"], attempts, averaged_with)
     search.tables.append({"results": [row], "epochs": epoch_rows(result)})
+    search.paths.child_checkpoint(result.trial_id).unlink(missing_ok=True)
     search.history.add_result(sample, row)
     search.progress.child_ended(row)
     return row
@@ -119,6 +120,7 @@ def trial_of(search: Search, sample: Row) -> Trial:
         reward_power=configuration.search.reward_power,
         max_parameters=configuration.search.max_parameters,
         max_flops=configuration.search.max_flops,
+        checkpoint_path=str(search.paths.child_checkpoint(sample["trial_id"]).resolve()),
     )
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from models.conv_net import ConvNet
 from models.conv_space import ConvArchitecture
 from models.cost import network_cost
+from tasks.child_checkpoint import ChildCheckpoint
 from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
 from tasks.device import pick_device, pick_precision
 from tasks.records import Epoch, Status, Training, Trial
@@ -40,9 +41,11 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
         weight_decay=child.weight_decay,
     )
     generator = torch.Generator().manual_seed(derive_seed(trial.seed, "augmentation"))
-    deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf)
+    checkpoint = ChildCheckpoint(trial, generator, network=network, optimizer=optimizer)
+    epochs = checkpoint.restore()
+    spent = sum(epoch.seconds for epoch in epochs)
+    deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf) - spent
     status: Status = "ok"
-    epochs: list[Epoch] = []
     while len(epochs) < child.epochs and status == "ok":
         try:
             epoch = _run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
@@ -50,6 +53,7 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
             status = "timed_out"
             break
         epochs.append(epoch)
+        checkpoint.save_when_due(epochs)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]

@@ -32,6 +32,7 @@ class Trial:
     reward_power: float
     max_parameters: int | None = None
     max_flops: int | None = None
+    checkpoint_path: str | None = None  # where the child may keep what it has learned so far
 
 
 @dataclass(frozen=True)

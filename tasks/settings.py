@@ -95,5 +95,6 @@ class ChildSettings:
     batch_norm_epsilon: PositiveFloat = 1e-5
     reward_epochs: Positive = 5  # section 4.1: best validation accuracy of the last 5 epochs
     timeout_minutes: PositiveFloat | None = None
+    checkpoint_minutes: PositiveFloat | None = 10.0  # a longer child is kept so often, between epochs; none: never
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the hardware has it
     threads: Positive = 1  # CPU threads a child

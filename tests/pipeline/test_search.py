@@ -157,6 +157,20 @@ def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> N
     assert (updates.num_ok[0], updates.num_failed[0]) == (1, 1) and updates.mean_reward[0] == results.reward[0]
 
 
+def test_a_child_whose_worker_dies_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    few = ["search.samples=2", "search.children_per_replica=2", "child.epochs=8"]
+    run_here(tmp_path / "reference", *few)
+    task = ["child.task=deadly_task:die_once_kept", "child.checkpoint_minutes=1e-9"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = tiny_run(tmp_path / "run", *few, *task)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    left = sorted((tmp_path / "run" / "children").glob("trial-*"))
+    assert [path.name for path in left] == ["trial-000000.died", "trial-000001.died"], "kept until its result is in"
+    assert all(int(path.read_text()) >= 1 for path in left)
+    assert_same_run(tmp_path / "run", tmp_path / "reference")
+
+
 def test_the_control_is_a_random_search_of_as_many_children(tmp_path: Path) -> None:
     output = run_here(
         tmp_path / "run", "search.control=random", "search.samples=8", "cluster.processes=false", "cluster.workers=1"

@@ -1,0 +1,69 @@
+"""A long child's own checkpoint, so that it goes on elsewhere when its worker dies or retires."""
+
+import os
+import pickle
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from tasks.records import Epoch, Trial
+
+
+class Stateful(Protocol):
+    """A network or an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+class ChildCheckpoint:
+    """Keeps what a child has learned after an epoch, but not more often than `child.checkpoint_minutes`.
+
+    A child that ends sooner writes nothing. The file holds tensors and numbers only.
+    """
+
+    def __init__(self, trial: Trial, generator: torch.Generator | None = None, **parts: Stateful) -> None:
+        every, self._path = trial.child.checkpoint_minutes, trial.checkpoint_path and Path(trial.checkpoint_path)
+        self._seconds = 60 * every if every and self._path else float("inf")
+        self._trial = [trial.seed, *trial.tokens]
+        self._generator, self._parts = generator, parts
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> list[Epoch]:
+        """Take up a checkpoint of the same trial; the epochs it had. A file that cannot be read is as good as none."""
+        if not self._path or not self._path.is_file():
+            return []
+        try:
+            content = torch.load(self._path, map_location="cpu", weights_only=True)
+            if content["trial"] != self._trial:
+                return []
+            for name, part in self._parts.items():
+                part.load_state_dict(content["parts"][name])
+            if self._generator is not None:
+                self._generator.set_state(content["generator"])
+            return [Epoch(**epoch) for epoch in content["epochs"]]
+        except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError, OSError):
+            return []
+
+    def save_when_due(self, epochs: list[Epoch]) -> None:
+        """Write, aside and renamed: two copies of a child may be at work, and write the same."""
+        if time.monotonic() - self._saved_at < self._seconds:
+            return
+        assert isinstance(self._path, Path)
+        self._path.parent.mkdir(exist_ok=True)
+        content = {
+            "trial": self._trial,
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "generator": self._generator.get_state() if self._generator is not None else None,
+            "epochs": [asdict(epoch) for epoch in epochs],
+        }
+        aside = self._path.with_suffix(f".{os.getpid()}.tmp")
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._path)
+        self._saved_at = time.monotonic()

@@ -17,7 +17,8 @@ from pipeline.run_paths import RunPaths
 from tasks.records import COUNTED
 
 log = logging.getLogger("wavenas")
-COLLAPSE_WAVES, COLLAPSE_SHARE = 5, 0.9  # a policy has collapsed if so many of so many waves are duplicates
+COLLAPSE_SHARE = 0.9  # a policy has collapsed if so many of its children are duplicates,
+COLLAPSE_WAVES, COLLAPSE_CHILDREN = 5, 40  # looking back over so many waves and children
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
         self._done, self._done_before = done, done
         self._failed = 0
         self._baseline = 0.0
-        self._recent: deque[Row] = deque(maxlen=COLLAPSE_WAVES)
+        self._recent: deque[Row] = deque()
         self._settled = False
         self._last_line = -math.inf
         self._started = time.monotonic()
@@ -85,13 +86,17 @@ class Progress:
 
     def _warn_of_collapse(self) -> None:
         """Say once that a policy draws hardly anything new any more."""
-        duplicates = [row["duplicates"] for row in self._recent]
-        if self._settled or len(duplicates) < COLLAPSE_WAVES or fmean(duplicates) < COLLAPSE_SHARE:
+        sizes = [row["num_ok"] + row["num_failed"] for row in self._recent]
+        while len(sizes) > COLLAPSE_WAVES and sum(sizes[1:]) >= COLLAPSE_CHILDREN:
+            self._recent.popleft()
+            sizes = sizes[1:]
+        share = fmean([row["duplicates"] for row in self._recent], weights=sizes)
+        if self._settled or len(sizes) < COLLAPSE_WAVES or sum(sizes) < COLLAPSE_CHILDREN or share < COLLAPSE_SHARE:
             return
         self._settled = True
         line = (
-            f"{self._name} has collapsed: {fmean(duplicates):.0%} of the architectures of the last"
-            f" {COLLAPSE_WAVES} waves had been drawn before (entropy {self._recent[-1]['entropy']:.2f} nats)."
+            f"{self._name} has collapsed: {share:.0%} of its last {sum(sizes)} architectures"
+            f" had been drawn before (entropy {self._recent[-1]['entropy']:.2f} nats)."
             " It will find little that is new; a lower controller.learning_rate keeps it exploring for longer."
         )
         log.warning("%s", line)

@@ -29,7 +29,7 @@ SAMPLES = TableSchema(
     ("trial_id",),
     (
         ("trial_id", pa.int64(), "number of the trial within the run, from 0"),
-        ("wave", pa.int64(), "wave it was drawn in, from 0"),
+        ("wave", pa.int64(), "wave, or minibatch of an asynchronous replica, that it was drawn in, from 0"),
         ("replica", pa.int64(), "controller replica that drew it, from 0"),
         ("index", pa.int64(), "place within the wave, from 0"),
         ("depth", pa.int64(), "layers asked for"),
@@ -51,7 +51,7 @@ RESULTS = TableSchema(
     ("trial_id",),
     (
         ("trial_id", pa.int64(), "trial"),
-        ("wave", pa.int64(), "wave it belongs to"),
+        ("wave", pa.int64(), "wave or minibatch it belongs to"),
         ("status", CATEGORY, "ok, diverged, too_large, failed, out_of_memory or timed_out"),
         ("reward", pa.float64(), "metric to the power of search.reward_power; 0 unless ok"),
         ("metric", pa.float64(), "validation accuracy, or what else the reward is made of; missing unless ok"),
@@ -93,8 +93,8 @@ UPDATES = TableSchema(
     "a step of the controller",
     ("update",),
     (
-        ("update", pa.int64(), "step, from 0"),
-        ("wave", pa.int64(), "wave whose rewards it is made of"),
+        ("update", pa.int64(), "step, or gradient of an asynchronous replica, from 0"),
+        ("wave", pa.int64(), "wave or minibatch whose rewards it is made of"),
         ("replica", pa.int64(), "controller replica that sent it; 0 where a wave makes one step"),
         ("baseline", pa.float64(), "moving average of earlier rewards that was subtracted"),
         ("mean_reward", pa.float64(), "mean reward of the wave"),
@@ -108,9 +108,9 @@ UPDATES = TableSchema(
         ("duplicates", pa.float64(), "share of the wave's architectures that had been drawn before"),
         ("num_ok", pa.int64(), "children that took part in the gradient"),
         ("num_failed", pa.int64(), "children that did not"),
-        ("policy_version", pa.int64(), "steps taken, this one included"),
+        ("policy_version", pa.int64(), "steps taken, that of this row included"),
         ("staleness", pa.int64(), "steps taken by others between the sampling and this step; 0 in waves"),
-        ("seconds", pa.float64(), "from the start of the wave, or of its resumption, to this step"),
+        ("seconds", pa.float64(), "from the start of the wave or minibatch, or of its resumption, to this step"),
     ),
 )
 TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}

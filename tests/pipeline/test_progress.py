@@ -13,6 +13,11 @@ def row(trial_id: int, status: str = "ok", reward: float = 0.5) -> dict[str, obj
     return {"trial_id": trial_id, "status": status, "reward": reward, "seconds": 1.0, "error": error}
 
 
+def update(wave: int, baseline: float = 0.1, duplicates: float = 0.0, size: int = 8) -> dict[str, object]:
+    figures = {"baseline": baseline, "mean_reward": 0.5, "duplicates": duplicates, "entropy": 0.5}
+    return {"wave": wave, "num_ok": size, "num_failed": 0, **figures}
+
+
 def shown(terminal: bool) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=120)
@@ -20,7 +25,7 @@ def shown(terminal: bool) -> str:
         progress.wave_started(0, 8, 1)
         progress.child_ended(row(2, reward=0.8))
         progress.child_ended(row(3, "failed", reward=0.0))
-        progress.wave_ended({"wave": 0, "baseline": 0.25, "mean_reward": 0.5, "duplicates": 0.0, "entropy": 9.0})
+        progress.wave_ended(update(0, baseline=0.25))
     return stream.getvalue()
 
 
@@ -42,9 +47,17 @@ def test_a_policy_that_draws_nothing_new_is_warned_of_once() -> None:
     progress = Progress(Console(file=stream, width=120), "controller", total=80, rewards=[], done=0)
     for wave in range(10):
         share = 0.0 if wave < 2 else 1.0
-        progress.wave_ended({"wave": wave, "baseline": 0.1, "mean_reward": 0.5, "duplicates": share, "entropy": 0.5})
+        progress.wave_ended(update(wave, duplicates=share))
         assert ("has collapsed" in stream.getvalue()) == (wave >= 6)
-    assert stream.getvalue().count("100% of the architectures of the last 5 waves had been drawn before") == 1
+    assert stream.getvalue().count("100% of its last 40 architectures had been drawn before") == 1
+
+
+def test_a_few_duplicates_of_tiny_minibatches_are_no_collapse() -> None:
+    stream = io.StringIO()
+    progress = Progress(Console(file=stream, width=120), "controller", total=80, rewards=[], done=0)
+    for wave in range(60):
+        progress.wave_ended(update(wave, duplicates=1.0 if wave >= 10 else 0.0, size=1))
+        assert ("has collapsed" in stream.getvalue()) == (wave >= 45)
 
 
 @pytest.mark.parametrize(

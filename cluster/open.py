@@ -36,7 +36,7 @@ def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Itera
             host="127.0.0.1" if settings.processes else None,
             dashboard_address=settings.dashboard,
             worker_dashboard_address=None,
-            memory_limit=MEMORY_LIMIT // workers,
+            memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
             silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
             preload="cluster.worker_setup" if settings.processes else None,
         ) as cluster, Client(cluster) as client:  # fmt: skip

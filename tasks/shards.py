@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.optim.adam import adam
 
 from tasks.records import Gradient, Moments, PolicyState
 
@@ -45,15 +46,24 @@ def _step_shard(
     gradients: dict[str, np.ndarray],
     learning_rate: float,
 ) -> None:
-    """Replace the weights and moments that have a gradient by those after a step."""
-    weights = {name: torch.nn.Parameter(torch.tensor(parameters[name])) for name in gradients}
-    optimizer = torch.optim.Adam(weights.values(), lr=learning_rate)
-    for name, weight in weights.items():
-        weight.grad = torch.tensor(gradients[name])
-        if name in moments:
-            optimizer.state[weight] = {key: torch.tensor(value) for key, value in vars(moments[name]).items()}
-    optimizer.step()
-    for name, weight in weights.items():
-        state = optimizer.state[weight]
-        parameters[name] = weight.detach().numpy()
-        moments[name] = Moments(float(state["step"]), state["exp_avg"].numpy(), state["exp_avg_sq"].numpy())
+    """Replace the weights and moments that have a gradient by those after a step.
+
+    By torch's functional Adam: the optimizer class loads torch's compiler, which takes seconds in each process.
+    """
+    before = [moments.get(name) or _no_moments(parameters[name]) for name in gradients]
+    weights = [torch.tensor(parameters[name]) for name in gradients]
+    steps = [torch.tensor(moment.step) for moment in before]
+    averages = [torch.tensor(moment.exp_avg) for moment in before]
+    squares = [torch.tensor(moment.exp_avg_sq) for moment in before]
+    adam(
+        weights, [torch.tensor(gradient) for gradient in gradients.values()], averages, squares, [], steps,
+        foreach=False, amsgrad=False, beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8,
+        maximize=False,
+    )  # fmt: skip
+    for name, weight, step, average, square in zip(gradients, weights, steps, averages, squares, strict=True):
+        parameters[name] = weight.numpy()
+        moments[name] = Moments(float(step), average.numpy(), square.numpy())
+
+
+def _no_moments(weight: np.ndarray) -> Moments:
+    return Moments(0.0, np.zeros_like(weight), np.zeros_like(weight))

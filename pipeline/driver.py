@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from distributed import Client
 from rich.console import Console
 
+from cluster.cluster import Cluster
 from cluster.open import open_cluster
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
@@ -64,17 +64,18 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
     searches = [search for search in _searches(paths, configuration) if not is_finished(search[1], search[2])]
     if not searches:
         return
-    with open_cluster(configuration.cluster, configuration.child.threads) as client:
-        workers = len(client.scheduler_info()["workers"])
-        console.print(f"{workers} workers; dashboard at {client.dashboard_link}", highlight=False, soft_wrap=True)
+    with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
+        opened = f"{cluster.description}; dashboard at {cluster.client.dashboard_link}"
+        log.info(opened)
+        console.print(opened, highlight=False, soft_wrap=True, markup=False)
         for name, run_paths, run_configuration in searches:
             # the lock of a run is held by now; its control is a run folder of its own
             with nullcontext() if run_paths == paths else driver_lock(run_paths):
-                _search(client, name, run_paths, run_configuration, data_path, console)
+                _search(cluster, name, run_paths, run_configuration, data_path, console)
 
 
 def _search(
-    client: Client, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
+    cluster: Cluster, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
 ) -> None:
     with closing(Tables(paths)) as tables:
         tables.publish()  # what a kill left in the journal alone
@@ -82,7 +83,7 @@ def _search(
         progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
         history = load_history(paths, configuration)
         with progress.watching():
-            run_search(Search(client, paths, tables, configuration, data_path, progress, history))
+            run_search(Search(cluster, paths, tables, configuration, data_path, progress, history))
 
 
 def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:

@@ -32,6 +32,11 @@ class RunPaths:
         return self.folder / "checkpoints"
 
     @property
+    def workers(self) -> Path:
+        """Logs of workers on other machines, and their certificates while the run is going on."""
+        return self.folder / "workers"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distributed import Client
 
+from cluster.cluster import Cluster
 from pipeline.checkpoints import SearchState, load_checkpoint, samples_committed, save_checkpoint
 from pipeline.configuration import Configuration
 from pipeline.history import History
@@ -25,13 +26,17 @@ from tasks.waves import depth_at, reduce_wave, sample_wave
 class Search:
     """What a wave needs: the cluster, the run folder with its tables, the configuration, and who watches."""
 
-    client: Client
+    cluster: Cluster
     paths: RunPaths
     tables: Tables
     configuration: Configuration
     data_path: Path
     progress: Progress
     history: History
+
+    @property
+    def client(self) -> Client:
+        return self.cluster.client
 
     @property
     def key(self) -> str:

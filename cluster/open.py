@@ -1,6 +1,7 @@
 """Open the cluster that the settings describe."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,14 @@ def open_cluster(
             from cluster.local import local_cluster
 
             opened = local_cluster(settings, threads_per_child)
+        elif settings.kind == "cuda":
+            from cluster.cuda import cuda_cluster
+
+            opened = cuda_cluster(settings)
+        elif settings.kind == "slurm":
+            from cluster.slurm import slurm_cluster
+
+            opened = slurm_cluster(settings, threads_per_child, folder)
         else:
             from cluster.address import cluster_at_address
 
@@ -40,8 +49,16 @@ def check_cluster(settings: ClusterSettings) -> None:
     _check_tls(settings)
     if settings.kind == "address":
         _check_address(settings)
-    if settings.kind in ("cuda", "slurm"):
-        raise ValueError(f"cluster.kind {settings.kind!r} is not available yet; allowed now: 'local', 'address'")
+    if settings.kind == "cuda":
+        if sys.platform != "linux":
+            raise ValueError("cluster.kind = 'cuda': dask-cuda is for Linux; allowed here is local or address")
+        from cluster.cuda import check_gpus
+
+        check_gpus(settings)
+    if settings.kind == "slurm":
+        from cluster.slurm import check_slurm
+
+        check_slurm(settings)
 
 
 def _check_address(settings: ClusterSettings) -> None:

@@ -7,7 +7,7 @@ from distributed.system import MEMORY_LIMIT
 
 from cluster.dask_configuration import GIB
 from cluster.local import num_local_workers
-from cluster.open import check_cluster, open_cluster
+from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
 
 
@@ -39,11 +39,3 @@ def test_workers_are_sized_from_cores_and_memory() -> None:
     assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
     assert num_local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
     assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
-
-
-@pytest.mark.parametrize("kind", ["cuda", "slurm"])
-def test_clusters_that_are_not_there_yet_are_refused(kind: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"cluster.kind '{kind}' is not available yet; allowed now: 'local', 'address'"
-    ):
-        check_cluster(ClusterSettings(kind=kind))  # type: ignore[arg-type]

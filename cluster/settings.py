@@ -15,6 +15,7 @@ STRICT = ConfigDict(extra="forbid")
 class SlurmSettings:
     """A job on Slurm: it has one worker, and with `gpu` one GPU."""
 
+    jobs: PositiveInt | None = None  # unset: cluster.workers, or else 4
     partition: str | None = None
     account: str | None = None
     walltime_minutes: PositiveInt = 240
@@ -42,7 +43,7 @@ class ClusterSettings:
     """`local` and `cuda` start workers on this machine, `slurm` as jobs; `address` is a scheduler that runs already."""
 
     kind: Literal["local", "cuda", "slurm", "address"] = "local"
-    workers: PositiveInt | None = None  # unset: what cores and memory bear; of `slurm` jobs, 4; not for others
+    workers: PositiveInt | None = None  # of `local`; unset: as many as cores and memory bear
     address: str | None = None  # of `address`: tcp://HOST:PORT or tls://HOST:PORT
     processes: bool = True  # of `local`; False: threads of the driver, for children that take no time
     worker_memory_gib: PositiveFloat = 2.0  # what a worker of `local` needs at least

@@ -31,7 +31,7 @@ GPU_WORKER = "dask_cuda.cli"
 
 @contextmanager
 def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Path) -> Iterator[Cluster]:
-    """`cluster.workers` jobs, each replaced when it ends. Raises ClusterError where Slurm refuses such jobs.
+    """Some jobs, each replaced when it ends. Raises ClusterError where Slurm refuses such jobs.
 
     `folder` must be seen by all nodes: it takes the certificates, and the logs unless they go elsewhere.
     """
@@ -39,7 +39,7 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{CERTIFICATES}*"):  # by a driver that was killed
         left.unlink()
-    wanted = settings.workers or JOBS
+    wanted = settings.slurm.jobs or settings.workers or JOBS
     with SLURMCluster(
         job_cls=SlurmJob,
         name=JOB_NAME,

@@ -16,7 +16,7 @@ from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.progress import Progress, log, log_to
 from pipeline.report import write_report
-from pipeline.run_folder import create_run, driver_lock, open_run
+from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.summary import summary_text
 from pipeline.tables import Tables, read_table
@@ -32,9 +32,12 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
     _drive(create_run(folder, configuration), configuration, data_path, console)
 
 
-def resume_run(folder: Path, console: Console) -> None:
-    """Go on with a run from where it was interrupted, or make the report of a finished one again."""
-    paths, configuration = open_run(folder)
+def resume_run(folder: Path, configuration: Configuration, console: Console) -> None:
+    """Go on with a run from where it was interrupted, or make the report of a finished one again.
+
+    `configuration` is the run's own, but for its cluster, which no result depends on.
+    """
+    paths = RunPaths(folder)
     check_configuration(configuration)
     _drive(paths, configuration, prepare_data(configuration.data, paths.prepared_data), console)
 

@@ -1,14 +1,15 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
-#   make run   [EXPERIMENT=digits] [CLUSTER=local] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
-#   make resume RUN=NAME    make report RUN=NAME    make status RUN=NAME
+#   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
+#   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXPERIMENT ?= digits
 READY := $(VENV)/.ready
+WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run resume report status test test-gpu lint format clean
+.PHONY: help setup run resume report status test test-gpu test-slurm lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,14 +27,19 @@ $(READY): pyproject.toml
 
 run: $(READY)
 	@$(BIN)/python -m pipeline run --experiment $(EXPERIMENT) $(if $(RUN),--run runs/$(RUN)) \
-	  $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	  $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
+resume: WHICH = $(WHERE) $(ARGS)
 resume report status: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
-	@$(BIN)/python -m pipeline $@ runs/$(RUN)
+	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm"
+
+# A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
+test-slurm: $(READY)
+	$(BIN)/python -m pytest -m slurm -rs
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu

@@ -1,64 +1,79 @@
-"""Open the Dask cluster that the settings describe."""
+"""Open the cluster that the settings describe."""
 
-import logging
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dask
-from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
-from distributed.system import MEMORY_LIMIT
 
+from cluster.cluster import Cluster
+from cluster.dask_configuration import dask_configuration
 from cluster.settings import ClusterSettings
 
-GIB = 2**30
+TLS_FILES = ("tls_ca_file", "tls_cert", "tls_key")
+
+
+@contextmanager
+def open_cluster(
+    settings: ClusterSettings, threads_per_child: int = 1, folder: Path = Path("workers")
+) -> Iterator[Cluster]:
+    """The cluster of `settings.kind`; closed at the end. Raises ClusterError where it cannot be opened.
+
+    `folder` takes what workers on other machines write and read: logs, certificates.
+    """
+    with dask.config.set(dask_configuration(settings)):
+        if settings.kind == "local":
+            from cluster.local import local_cluster
+
+            opened = local_cluster(settings, threads_per_child)
+        elif settings.kind == "cuda":
+            from cluster.cuda import cuda_cluster
+
+            opened = cuda_cluster(settings)
+        elif settings.kind == "slurm":
+            from cluster.slurm import slurm_cluster
+
+            opened = slurm_cluster(settings, threads_per_child, folder)
+        else:
+            from cluster.address import cluster_at_address
+
+            opened = cluster_at_address(settings)
+        with opened as cluster:
+            yield cluster
 
 
 def check_cluster(settings: ClusterSettings) -> None:
     """Raise ValueError, before anything starts, where the settings ask for a cluster that cannot be opened."""
-    if settings.kind != "local":
-        raise ValueError(f"cluster.kind {settings.kind!r} is not available yet; allowed now: 'local'")
+    _check_tls(settings)
+    if settings.kind == "address":
+        _check_address(settings)
+    if settings.kind == "cuda":
+        if sys.platform != "linux":
+            raise ValueError("cluster.kind = 'cuda': dask-cuda is for Linux; allowed here is local or address")
+        from cluster.cuda import check_gpus
+
+        check_gpus(settings)
+    if settings.kind == "slurm":
+        from cluster.slurm import check_slurm
+
+        check_slurm(settings)
 
 
-@contextmanager
-def open_cluster(settings: ClusterSettings, threads_per_child: int = 1) -> Iterator[Client]:
-    """A client of a cluster whose workers train one child at a time. Closes both at the end.
-
-    Workers are processes started by spawn: a fork of a process in which torch has run threads hangs.
-    """
-    check_cluster(settings)
-    with dask.config.set(_dask_configuration(settings)):
-        workers = settings.workers or local_workers(settings, threads_per_child)
-        with LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=settings.processes,
-            host="127.0.0.1" if settings.processes else None,
-            dashboard_address=settings.dashboard,
-            worker_dashboard_address=None,
-            memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
-            silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
-            preload="cluster.worker_setup" if settings.processes else None,
-        ) as cluster, Client(cluster) as client:  # fmt: skip
-            yield client
+def _check_address(settings: ClusterSettings) -> None:
+    if not re.fullmatch(r"(tcp|tls)://.+:\d+", settings.address or ""):
+        raise ValueError(f"cluster.address = {settings.address!r}: allowed is tcp://HOST:PORT or tls://HOST:PORT")
+    if settings.address.startswith("tls:") and settings.tls_ca_file is None:  # type: ignore[union-attr]
+        raise ValueError(
+            f"cluster.address = {settings.address!r} needs certificates: cluster.tls_ca_file, tls_cert and tls_key"
+        )
 
 
-def local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
-    """One worker for each child that the cores bear, as far as memory goes."""
-    by_memory = int(MEMORY_LIMIT / GIB / settings.worker_memory_gib)
-    by_cores = int(CPU_COUNT) // threads_per_child
-    return max(1, min(by_cores, by_memory))
-
-
-def _dask_configuration(settings: ClusterSettings) -> dict[str, object]:
-    host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
-    return {
-        "distributed.dashboard.link": f"http://{host}:{{port}}/status",  # Dask's own guess can be another address
-        # Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": GIB,
-        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": GIB,
-        "distributed.worker.multiprocessing-method": "spawn",
-        "distributed.scheduler.allowed-failures": settings.allowed_failures,
-        "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
-        "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
-    }
+def _check_tls(settings: ClusterSettings) -> None:
+    given = {name: getattr(settings, name) for name in TLS_FILES if getattr(settings, name) is not None}
+    if given and len(given) < len(TLS_FILES):
+        raise ValueError(f"cluster.{', '.join(given)}: allowed is all of {', '.join(TLS_FILES)}, or none")
+    for name, file in given.items():
+        if not Path(file).is_file():
+            raise ValueError(f"cluster.{name} = {file!r}: no such file")

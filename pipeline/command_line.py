@@ -23,6 +23,16 @@ app = typer.Typer(
     add_completion=False,
 )
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
+ClusterOption = Annotated[
+    str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
+]
+SiteOption = Annotated[
+    Path | None, typer.Option(help="TOML file with this site's [cluster].", metavar="FILE", envvar="WAVENAS_SITE")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
+]
 
 
 @app.command()
@@ -32,7 +42,8 @@ def run(
         Path | None,
         typer.Option(help="Folder of the new run; runs/EXPERIMENT-NUMBER if not given.", metavar="DIR"),
     ] = None,
-    cluster: Annotated[str | None, typer.Option(help="local, cuda or slurm.")] = None,
+    cluster: ClusterOption = None,
+    site: SiteOption = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
     policy: Annotated[str | None, typer.Option(help="controller, random or evolution.")] = None,
     samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
@@ -48,27 +59,26 @@ def run(
     ] = None,
     columns: Annotated[str | None, typer.Option(help="Its columns that are decided, with commas between.")] = None,
     reward: Annotated[str | None, typer.Option(help="Its column with the metric.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
-    ] = None,
+    set_: SetOption = None,
 ) -> None:
     """Start a search."""
     options = {
-        "cluster.kind": cluster, "data.folder": data, "search.policy": policy, "search.samples": samples,
+        "data.folder": data, "search.policy": policy, "search.samples": samples,
         "search.seed": seed, "space.function": space, "child.task": task,
     }  # fmt: skip
     with _exit_codes() as interrupted:
         from pipeline.configuration import override
         from pipeline.experiments import experiment_named, with_own_space, with_table
+        from pipeline.site import cluster_options, with_site
 
         configuration = experiment_named(experiment)
         if space is not None:
             configuration = with_own_space(configuration, space)
         if table or columns or reward:
             configuration = with_table(configuration, table, columns, reward, data)
+        options |= cluster_options(cluster)
         given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
-        configuration = override(configuration, [*given, *(set_ or [])])
+        configuration = override(with_site(configuration, site), [*given, *(set_ or [])])
         from pipeline.driver import start_run
         from pipeline.run_folder import free_folder
 
@@ -79,16 +89,17 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder) -> None:
-    """Go on with an interrupted run."""
+def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
+    """Go on with an interrupted run, on the cluster it was on or on another."""
     with _exit_codes() as interrupted:
         from pipeline.run_folder import open_run
+        from pipeline.site import with_other_cluster
 
-        open_run(folder)
+        configuration = with_other_cluster(open_run(folder)[1], site, cluster, set_ or [])
         from pipeline.driver import resume_run
 
         interrupted.append(folder)
-        resume_run(folder, _console(f"Going on with {folder}"))
+        resume_run(folder, configuration, _console(f"Going on with {folder}"))
         _what_next(folder)
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from distributed import Client
 from rich.console import Console
 
+from cluster.cluster import Cluster
 from cluster.open import open_cluster
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
@@ -17,7 +17,7 @@ from pipeline.datasets import prepare_data
 from pipeline.progress import Progress, log, log_to
 from pipeline.replicas import run_replicas
 from pipeline.report import write_report
-from pipeline.run_folder import create_run, driver_lock, open_run
+from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.search import Search, is_finished, load_history, rewards_so_far
 from pipeline.submit import Tasks
@@ -35,9 +35,12 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
     _drive(create_run(folder, configuration), configuration, data_path, console)
 
 
-def resume_run(folder: Path, console: Console) -> None:
-    """Go on with a run from where it was interrupted, or make the report of a finished one again."""
-    paths, configuration = open_run(folder)
+def resume_run(folder: Path, configuration: Configuration, console: Console) -> None:
+    """Go on with a run from where it was interrupted, or make the report of a finished one again.
+
+    `configuration` is the run's own, but for its cluster, which no result depends on.
+    """
+    paths = RunPaths(folder)
     check_configuration(configuration)
     _drive(paths, configuration, prepare_data(configuration.data, paths.prepared_data), console)
 
@@ -67,17 +70,18 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
     searches = [search for search in _searches(paths, configuration) if not is_finished(search[1], search[2])]
     if not searches:
         return
-    with open_cluster(configuration.cluster, configuration.child.threads) as client:
-        workers = len(client.scheduler_info()["workers"])
-        console.print(f"{workers} workers; dashboard at {client.dashboard_link}", highlight=False, soft_wrap=True)
+    with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
+        opened = f"{cluster.description}; dashboard at {cluster.client.dashboard_link}"
+        log.info(opened)
+        console.print(opened, highlight=False, soft_wrap=True, markup=False)
         for name, run_paths, run_configuration in searches:
             # the lock of a run is held by now; its control is a run folder of its own
             with nullcontext() if run_paths == paths else driver_lock(run_paths):
-                _search(client, name, run_paths, run_configuration, data_path, console)
+                _search(cluster, name, run_paths, run_configuration, data_path, console)
 
 
 def _search(
-    client: Client, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
+    cluster: Cluster, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
 ) -> None:
     with closing(Tables(paths)) as tables:
         tables.publish()  # what a kill left in the journal alone
@@ -85,7 +89,8 @@ def _search(
         progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
         history = load_history(paths, configuration)
         with progress.watching():
-            search = Search(Tasks(client), paths, tables, configuration, data_path, progress, history)
+            tasks = Tasks(cluster.client, cluster.check)
+            search = Search(tasks, paths, tables, configuration, data_path, progress, history)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 
 

@@ -36,6 +36,11 @@ class RunPaths:
         return self.folder / "children" / f"trial-{trial_id:06d}.pt"
 
     @property
+    def workers(self) -> Path:
+        """Logs of workers on other machines, and their certificates while the run is going on."""
+        return self.folder / "workers"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

@@ -5,12 +5,17 @@ import urllib.request
 import pytest
 from distributed.system import MEMORY_LIMIT
 
-from cluster.open import GIB, check_cluster, local_workers, open_cluster
+from cluster.dask_configuration import GIB
+from cluster.local import num_local_workers
+from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
 
 
 def test_local_workers_are_spawned_processes_of_one_thread() -> None:
-    with open_cluster(ClusterSettings(workers=2)) as client:
+    with open_cluster(ClusterSettings(workers=2)) as cluster:
+        client = cluster.client
+        assert (cluster.description, cluster.num_workers) == ("2 workers on this machine", 2)
+        cluster.check()
         workers = client.scheduler_info()["workers"]
         assert len(workers) == 2 and all(worker["nthreads"] == 1 for worker in workers.values())
         processes = client.run(os.getpid)
@@ -23,19 +28,14 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
 
 @pytest.mark.parametrize("processes", [True, False])
 def test_the_dashboard_is_where_its_link_says(processes: bool) -> None:
-    with open_cluster(ClusterSettings(workers=1, processes=processes)) as client:
+    with open_cluster(ClusterSettings(workers=1, processes=processes)) as cluster:
+        client = cluster.client
         assert client.dashboard_link.startswith("http://127.0.0.1:")
         with urllib.request.urlopen(client.dashboard_link, timeout=20) as page:
             assert page.status == 200
 
 
 def test_workers_are_sized_from_cores_and_memory() -> None:
-    assert local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
-    assert local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
-    assert local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
-
-
-@pytest.mark.parametrize("kind", ["cuda", "slurm"])
-def test_clusters_that_are_not_there_yet_are_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=f"cluster.kind '{kind}' is not available yet; allowed now: 'local'"):
-        check_cluster(ClusterSettings(kind=kind))  # type: ignore[arg-type]
+    assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
+    assert num_local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
+    assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1

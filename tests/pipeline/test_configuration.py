@@ -71,9 +71,7 @@ def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message:
     [
         (["--experiment", "digit"], "unknown experiment 'digit'; allowed: digits, cifar10"),
         (["--set", "search.sample=7"], "unknown key search.sample"),
-        (["--cluster", "cuda"], "cluster.kind 'cuda' is not available yet; allowed now: 'local'"),
-        (["--cluster", "slurm"], "cluster.kind 'slurm' is not available yet; allowed now: 'local'"),
-        (["--cluster", "moon"], "cluster.kind = 'moon': input should be 'local', 'cuda' or 'slurm'"),
+        (["--cluster", "moon"], "cluster.kind = 'moon': input should be 'local', 'cuda', 'slurm' or 'address'"),
         (
             ["--set", "space.options.filters=[1]"],
             "unknown option filters of models.conv_space:conv_space; allowed: filter_h",

@@ -1,0 +1,98 @@
+"""Worker processes on the GPUs of this machine."""
+
+import copy
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import dask
+from distributed import Client
+from distributed.system import MEMORY_LIMIT
+
+from cluster.cluster import Cluster, check_scheduler
+from cluster.errors import ClusterError
+from cluster.settings import ClusterSettings
+
+NO_GPU = "cluster.kind = 'cuda': no GPU visible (CUDA_VISIBLE_DEVICES: {}); without one, use --cluster local"
+SHARED = 0.9  # of a GPU's memory is for the children that share it; the rest is for what CUDA keeps per process
+
+
+def check_gpus(settings: ClusterSettings) -> None:
+    """Raise ValueError where no GPU is visible, or a number of workers is given beside that of the GPUs."""
+    if num_gpus() == 0:
+        raise ValueError(_no_gpu())
+    if settings.workers is not None:
+        raise ValueError(
+            f"cluster.workers = {settings.workers}: with cuda it is the number of GPUs times cluster.children_per_gpu;"
+            " allowed is none. CUDA_VISIBLE_DEVICES chooses GPUs"
+        )
+
+
+def num_gpus() -> int:
+    """GPUs of CUDA_VISIBLE_DEVICES, or else all of the machine."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    from dask_cuda.utils import get_gpu_count
+    from pynvml import NVMLError
+
+    try:
+        return int(get_gpu_count())
+    except NVMLError:  # no driver
+        return 0
+
+
+@contextmanager
+def cuda_cluster(settings: ClusterSettings) -> Iterator[Cluster]:
+    """`children_per_gpu` worker processes on each GPU. Raises ClusterError where the GPUs do not answer."""
+    gpus, each = num_gpus(), settings.children_per_gpu
+    with (
+        dask.config.set(_memory_share(each)),
+        _one_worker_a_gpu(settings, gpus * each) as dask_cluster,
+        Client(dask_cluster) as client,
+    ):
+        _add_workers(dask_cluster, each)
+        client.wait_for_workers(gpus * each, timeout=300)
+        description = f"{gpus} GPU{'s' if gpus > 1 else ''} of this machine, {each} at a time on each"
+        yield Cluster(client, description, gpus * each, partial(check_scheduler, client))
+
+
+def _one_worker_a_gpu(settings: ClusterSettings, workers: int):  # type: ignore[no-untyped-def]
+    from dask_cuda import LocalCUDACluster
+    from pynvml import NVMLError
+
+    try:
+        return LocalCUDACluster(
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=settings.dashboard,
+            worker_dashboard_address=None,
+            memory_limit=MEMORY_LIMIT // workers,
+            device_memory_limit=None,  # Dask has nothing to spill: no result lies on a GPU
+            silence_logs=logging.CRITICAL,
+            preload=["cluster.worker_setup"],
+        )
+    except NVMLError as error:
+        raise ClusterError(f"{_no_gpu()} ({error})") from error
+
+
+def _add_workers(dask_cluster, each: int) -> None:  # type: ignore[no-untyped-def]
+    """dask-cuda names a worker by its GPU and starts one; children need a process each, so more of the same join it."""
+    for name, specification in list(dask_cluster.worker_spec.items()):
+        for number in range(1, each):
+            dask_cluster.worker_spec[f"{name}-{number}"] = copy.deepcopy(specification)
+    dask_cluster.scale(len(dask_cluster.worker_spec))
+
+
+def _memory_share(each: int) -> dict[str, str]:
+    """An equal part of the GPU for each process: a child that wants more fails itself, not its neighbours."""
+    if each == 1:
+        return {}
+    share = f"per_process_memory_fraction:{SHARED / each:.4f}"
+    return {"distributed.nanny.pre-spawn-environ.PYTORCH_ALLOC_CONF": share}
+
+
+def _no_gpu() -> str:
+    return NO_GPU.format(os.environ.get("CUDA_VISIBLE_DEVICES", "unset"))

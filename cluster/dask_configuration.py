@@ -1,0 +1,30 @@
+"""What Dask is told wherever children are trained."""
+
+from cluster.settings import ClusterSettings
+
+GIB = 2**30
+
+# Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
+KEEP_FREED_MEMORY = {"MALLOC_TRIM_THRESHOLD_": GIB, "MALLOC_MMAP_THRESHOLD_": GIB}
+
+
+def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
+    """For `dask.config.set`, around the opening of a cluster and all of its life."""
+    configuration: dict[str, object] = {
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.scheduler.allowed-failures": settings.failures_allowed,
+        "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
+        "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
+    }
+    for name, value in KEEP_FREED_MEMORY.items():
+        configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
+    if not settings.processes:  # hundreds of workers that share a process need not each look after its health
+        configuration |= {
+            "distributed.admin.system-monitor.interval": "60s",
+            "distributed.admin.tick.interval": "5s",
+            "distributed.worker.profile.enabled": False,
+        }
+    if settings.kind != "address":  # Dask's own guess can be another address of this machine
+        host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
+        configuration["distributed.dashboard.link"] = f"http://{host}:{{port}}/status"
+    return configuration

@@ -1,0 +1,154 @@
+"""Keep a number of jobs on Slurm alive: whatever ends a job, another one takes its place."""
+
+import logging
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from dask_jobqueue import SLURMCluster
+from dask_jobqueue.slurm import SLURMJob
+from distributed import Client
+from distributed.core import Status
+
+from cluster.cluster import check_scheduler
+from cluster.errors import ClusterError
+from cluster.settings import SlurmSettings
+
+log = logging.getLogger("wavenas")
+LONGEST_WAIT = 60.0  # seconds between rounds while jobs die at once
+TAIL = 20  # lines shown of a job's errors
+
+
+class SlurmJob(SLURMJob):  # type: ignore[misc]
+    """A job that says when it has ended or was refused, without which a cluster of them cannot be closed."""
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except BaseException:
+            self.status = Status.failed
+            raise
+
+    async def close(self) -> None:
+        await super().close()
+        self.status = Status.closed
+
+
+class Healer:
+    """Replaces jobs that have ended or never get a worker, on a thread of its own: the driver waits for results.
+
+    Dask's own scaling does not see a job that dies before its worker registers, nor one that was refused.
+    """
+
+    def __init__(self, dask_cluster: SLURMCluster, wanted: int, settings: SlurmSettings):
+        self.dask_cluster, self.wanted, self.settings = dask_cluster, wanted, settings
+        self.replaced = 0  # jobs
+        self.died_early = 0  # jobs, in a row, that never had a worker
+        self.refusal = ""  # the last one by sbatch
+        self.gave_up = False
+        self._rounds = 0  # in a row, in which such jobs were found
+        self._had_worker: set[str] = set()  # names of jobs
+        self._without_worker_since: dict[str, float] = {}  # running jobs by name
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="healer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, before the cluster is closed."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._stopped.wait(wait) and not self.gave_up:
+            try:
+                self._heal()
+            except Exception:
+                log.exception("looking after the jobs failed; it is tried again")
+            wait = min(self.settings.check_seconds * 2**self._rounds, LONGEST_WAIT)
+
+    def _heal(self) -> None:
+        states = job_states()
+        if states is None:
+            return  # Slurm does not answer; what runs goes on
+        workers = worker_names(self.dask_cluster)
+        if workers - self._had_worker:
+            self._had_worker |= workers
+            self.died_early = self._rounds = 0
+        lost = self._lost(states, workers)
+        early = [name for name in lost if name not in self._had_worker]
+        self.died_early += len(early)
+        self._rounds += bool(early)
+        self.gave_up = self._rounds >= self.settings.attempts and not workers
+        if lost:
+            log.warning("%d jobs ended, %d of them without having had a worker", len(lost), len(early))
+        if not self.gave_up:
+            self._replace(lost)
+
+    def _lost(self, states: dict[str, str], workers: set[str]) -> list[str]:
+        """Names of jobs that Slurm does not know any more, or that run for long without a worker."""
+        lost, now = [], time.monotonic()
+        for name, job in list(self.dask_cluster.workers.items()):
+            state = states.get(job.job_id)
+            if name in workers or state not in ("RUNNING", None):
+                self._without_worker_since.pop(name, None)
+            elif state is None:
+                lost.append(name)
+            elif now - self._without_worker_since.setdefault(name, now) > self.settings.start_minutes * 60:
+                log.warning("job %s ran for %g minutes without a worker", job.job_id, self.settings.start_minutes)
+                lost.append(name)
+        return lost
+
+    def _replace(self, lost: list[str]) -> None:
+        """Forget the lost jobs, cancelling what is left of them, and submit as many as are missing."""
+        for name in lost:
+            self._without_worker_since.pop(name, None)
+        try:
+            self.dask_cluster.sync(_change_jobs, self.dask_cluster, lost, self.wanted)
+        except (RuntimeError, ValueError) as error:  # a refused job has no number, and is lost in the next round
+            self.refusal = str(error)
+            log.warning("a job could not be submitted: %s", error)
+        self.replaced += len(lost)
+
+
+async def _change_jobs(dask_cluster: SLURMCluster, lost: list[str], wanted: int) -> None:
+    for name in lost:
+        dask_cluster.worker_spec.pop(name, None)
+    while len(dask_cluster.worker_spec) < wanted:
+        dask_cluster.worker_spec.update(dask_cluster.new_worker_spec())
+    await dask_cluster
+
+
+def worker_names(dask_cluster: SLURMCluster) -> set[str]:
+    """Names of the workers that are registered, which are those of their jobs."""
+    return {worker["name"] for worker in list(dask_cluster.scheduler_info["workers"].values())}
+
+
+def job_states() -> dict[str, str] | None:
+    """State of each of this user's jobs that have not ended, by its number, or None where Slurm does not answer."""
+    command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format", "%i %T"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return None
+    if answer.returncode:
+        return None
+    jobs = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+    return {number: state for number, state in jobs.items() if state != "COMPLETING"}
+
+
+def check_jobs(healer: Healer, client: Client, logs: Path) -> None:
+    """Raise ClusterError where the scheduler is lost, or no worker is left and jobs die faster than they start."""
+    check_scheduler(client)
+    if healer.gave_up:
+        raise ClusterError(f"{healer.died_early} jobs in a row died without a worker; {_last_words(healer, logs)}")
+
+
+def _last_words(healer: Healer, logs: Path) -> str:
+    files = sorted(logs.glob("*.err"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        return f"sbatch refused the last: {healer.refusal}" if healer.refusal else f"there are no outputs in {logs}"
+    lines = files[-1].read_text(errors="replace").splitlines()[-TAIL:]
+    return f"the newest output, {files[-1]}, ends with:\n" + "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Worker processes on this machine."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from cluster.cluster import Cluster, check_scheduler
+from cluster.dask_configuration import GIB
+from cluster.settings import ClusterSettings
+
+
+@contextmanager
+def local_cluster(settings: ClusterSettings, threads_per_child: int) -> Iterator[Cluster]:
+    """Workers by cores and memory. They are started by spawn: a fork of a process with torch's threads hangs."""
+    workers = settings.workers or num_local_workers(settings, threads_per_child)
+    with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=settings.processes,
+        host="127.0.0.1" if settings.processes else None,
+        dashboard_address=settings.dashboard,
+        worker_dashboard_address=None,
+        memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
+        silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
+        preload="cluster.worker_setup" if settings.processes else None,
+    ) as dask_cluster, Client(dask_cluster) as client:  # fmt: skip
+        kind = "worker" if settings.processes else "thread"
+        description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
+        yield Cluster(client, description, workers, partial(check_scheduler, client))
+
+
+def num_local_workers(settings: ClusterSettings, threads_per_child: int) -> int:
+    """One worker for each child that the cores bear, as far as memory goes."""
+    by_memory = int(MEMORY_LIMIT / GIB / settings.worker_memory_gib)
+    by_cores = int(CPU_COUNT) // threads_per_child
+    return max(1, min(by_cores, by_memory))

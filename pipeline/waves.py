@@ -150,9 +150,11 @@ def _trial(search: Search, sample: Row) -> Trial:
         tokens=tuple(sample["tokens"]),
         space=configuration.space,
         child=configuration.child,
+        language=configuration.language,
         data=configuration.data,
         data_path=str(search.data_path),
         reward_power=configuration.search.reward_power,
+        reward_scale=configuration.search.reward_scale,
         max_parameters=configuration.search.max_parameters,
         max_flops=configuration.search.max_flops,
     )

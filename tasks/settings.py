@@ -91,7 +91,7 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
 class ChildSettings:
-    """What trains a child, and how one for images is trained (section 4.1, and DenseNet's settings, which it adopts)."""
+    """What trains a child, and how one for images is trained (section 4.1, DenseNet's settings)."""
 
     task: str = "tasks.image_child:train_image_child"  # module:function
     epochs: Positive = 50  # section 4.1

@@ -7,7 +7,9 @@ import torch
 from tasks.text_data import PADDING, load_text, windows
 
 
-@pytest.mark.parametrize(("count", "columns", "steps"), [(13, 3, 2), (13, 3, 100), (41, 20, 35), (2, 20, 35), (8, 1, 7)])
+@pytest.mark.parametrize(
+    ("count", "columns", "steps"), [(13, 3, 2), (13, 3, 100), (41, 20, 35), (2, 20, 35), (8, 1, 7)]
+)
 def test_every_token_but_the_first_is_predicted_once_from_the_one_before_it(
     count: int, columns: int, steps: int
 ) -> None:

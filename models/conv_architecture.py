@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from models.conv_layers import Layer, as_tuple, check_keys, is_whole, layer_from_json, layer_to_json
+from models.conv_layers import Layer, layer_from_json, layer_to_json
 from models.graph_hash import graph_hash
+from models.json_checks import as_tuple, check_keys, is_whole
 
 IMAGE = -1  # the image in connections: layers are counted from 0
 

@@ -3,9 +3,10 @@
 The `inputs` of a layer are earlier layers counted from 0, concatenated in depth; none means the image.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
+
+from models.json_checks import as_tuple, check_keys, is_whole
 
 
 @dataclass(frozen=True)
@@ -87,30 +88,6 @@ def layer_from_json(data: Any) -> Layer:
     check_keys(data, allowed=["type", *(field.name for field in fields(layer_type))], needed=needed)
     values = {key: value for key, value in data.items() if key != "type"}
     return layer_type(**{**values, "inputs": as_tuple("inputs", data.get("inputs", ()))})
-
-
-def check_keys(data: Any, allowed: Sequence[str] | None, needed: Sequence[str]) -> None:
-    """Raise ValueError where data is no JSON object, or one with other keys than those."""
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{data!r}: must be an object")
-    unknown = [] if allowed is None else sorted(map(str, set(data) - set(allowed)))
-    if unknown:
-        raise ValueError(f"unknown {', '.join(unknown)}: allowed are {', '.join(allowed or ())}")
-    missing = [name for name in needed if name not in data]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
-
-
-def as_tuple(name: str, data: Any) -> tuple[Any, ...]:
-    """A JSON array as a tuple. Raises ValueError for anything else."""
-    if not isinstance(data, list | tuple):
-        raise ValueError(f"{name} {data!r}: must be a list")
-    return tuple(data)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_positive(layer: Layer, *names: str) -> None:

@@ -1,6 +1,7 @@
 """What can be seen to be wrong with a configuration before anything starts."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from cluster.open import check_cluster
@@ -9,11 +10,15 @@ from models.controller import Controller
 from models.space import SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
-from tasks.settings import ChildSettings
+from tasks.settings import ChildSettings, LanguageSettings
 from tasks.waves import depth_at
 
 TRIED = 20  # architectures drawn of a space, at its first depth and at its last
 TABLE_TASK = "tasks.table_child:look_up"
+LANGUAGE_TASK = "tasks.language_child:train_language_child"
+IMAGE_TASK = ChildSettings().task
+OF_ANY_CHILD = ("task", "timeout_minutes", "precision", "threads")  # the other settings in child are of images
+OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
 
 
 def find_own_modules() -> None:
@@ -32,6 +37,7 @@ def check_configuration(configuration: Configuration) -> None:
     except Exception as error:  # importing a user's module may raise anything
         raise UserError(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}") from error
     _check_combinations(configuration)
+    _check_unread(configuration)
     _try_space(configuration)
 
 
@@ -49,12 +55,31 @@ def _check_combinations(configuration: Configuration) -> None:
         raise UserError(f"data.crop = {data.crop}: allowed is at most data.upsample = {data.upsample}")
     if data.dataset == "digits" and data.folder is not None:
         raise UserError(f"data.folder = {data.folder!r}: the digits come with scikit-learn and need no folder")
-    if (search.max_parameters or search.max_flops) and child.task != ChildSettings().task:
-        raise UserError(f"search.max_parameters and max_flops are for images, not for child.task = {child.task!r}")
+    if (search.max_parameters or search.max_flops) and child.task not in (IMAGE_TASK, LANGUAGE_TASK):
+        raise UserError(f"search.max_parameters and max_flops are not for child.task = {child.task!r}")
     if not cluster.processes and cluster.workers != 1 and data.dataset != "table":
         raise UserError(
             "cluster.processes = false needs cluster.workers = 1: threads would share torch's random numbers"
         )
+
+
+def _check_unread(configuration: Configuration) -> None:
+    """Refuse data that a task of ours cannot train on, and settings that it would not look at."""
+    task, dataset = configuration.child.task, configuration.data.dataset
+    if task == LANGUAGE_TASK:
+        unread = {"child": [field.name for field in fields(ChildSettings) if field.name not in OF_ANY_CHILD]}
+        unread["data"] = list(OF_IMAGES)
+    elif task == IMAGE_TASK:
+        unread = {"language": [field.name for field in fields(LanguageSettings)], "data": ["vocabulary"]}
+    else:
+        return
+    if (task == LANGUAGE_TASK) != (dataset == "text"):
+        raise UserError(f"child.task = {task!r} cannot be trained on data.dataset = {dataset!r}")
+    for section, names in unread.items():
+        settings = getattr(configuration, section)
+        for name in names:
+            if (value := getattr(settings, name)) != getattr(type(settings)(), name):
+                raise UserError(f"{section}.{name} = {value!r} means nothing to child.task = {task!r}")
 
 
 def _try_space(configuration: Configuration) -> None:

@@ -17,6 +17,7 @@ from tasks.settings import (
     ControllerSettings,
     DataSettings,
     EvolutionSettings,
+    LanguageSettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -33,6 +34,7 @@ class Configuration:
     space: SpaceSettings = SpaceSettings()
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()
+    language: LanguageSettings = LanguageSettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @property

@@ -1,6 +1,6 @@
 """Find, check and decode a data set once, on the driver; workers read the prepared arrays.
 
-Prepared are the training images alone: a search never opens the test split.
+A search never opens the test split: what is prepared is for training and validation alone.
 """
 
 import hashlib
@@ -18,24 +18,27 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.files import sync_folder
 from pipeline.table_data import table_source
+from pipeline.text_files import text_source
 from tasks.data import split_indices
 from tasks.settings import DataSettings
 
 CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000
 DIGITS_TRAIN = 1_437  # of 1,797; the last 360, by other writers, are left for a test
+IMAGES = ("digits", "cifar10")
 HOW_TO_GET_CIFAR10 = (
     "Get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there,"
     " or save the splits of the Hugging Face data set uoft-cs/cifar10 there as train.parquet and test.parquet;"
     " name another folder with DATA=… or --data."
 )
 
-Arrays = dict[str, np.ndarray]  # images (examples, channels, height, width) uint8, labels (examples,) int64
+# of images: images (examples, channels, height, width) uint8, labels (examples,) int64
+Arrays = dict[str, np.ndarray]
 
 
 def prepare_data(settings: DataSettings, cache: Path) -> Path:
-    """The folder with the arrays of a data set, images.npy and labels.npy of its training split, made now if need be.
+    """The folder with the arrays of a data set, such as images.npy and labels.npy, made now if need be.
 
-    Raises UserError where files are missing, short or corrupt, or the settings ask for more images than there are.
+    Raises UserError where files are missing, short or corrupt, or the settings ask for more than there is.
     """
     fingerprint, decode = _source(settings)
     folder = cache / f"{settings.dataset}-{fingerprint}"
@@ -45,7 +48,7 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
             _store(arrays, folder)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
-    if settings.dataset != "table":
+    if settings.dataset in IMAGES:
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         try:
             split_indices(len(labels), settings)
@@ -60,6 +63,8 @@ def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
         return "bundled", _digits
     if settings.dataset == "table":
         return table_source(settings)
+    if settings.dataset == "text":
+        return text_source(settings)
     return _cifar10(Path(settings.folder or "data"))
 
 

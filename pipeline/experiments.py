@@ -13,6 +13,7 @@ from tasks.settings import (
     ControllerSettings,
     DataSettings,
     EvolutionSettings,
+    LanguageSettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -69,6 +70,49 @@ def cifar10_strides_small() -> Configuration:
 def cifar10_pooling_small() -> Configuration:
     """The third search for a laptop: 3 predicted blocks of 2 layers, max pooling after layers 2 and 4."""
     return _small(cifar10_pooling(), {"num_filters": [6, 12, 18], "block_size": 2, "pool_after": [2, 4]}, depth=3)
+
+
+def ptb() -> Configuration:
+    """The paper's search for a recurrent cell on Penn Treebank: 15,000 children of 35 epochs (section 4.2)."""
+    return Configuration(
+        experiment="ptb",
+        search=SearchSettings(
+            samples=15_000,
+            replicas=400,
+            children_per_replica=1,
+            gradients_per_step=10,
+            depth=1,
+            depth_increment=0,
+            reward_power=-2.0,
+            reward_scale=80.0,
+        ),
+        controller=ControllerSettings(learning_rate=5e-4, baseline_decay=0.99),
+        space=SpaceSettings(function="models.cell_space:cell_space"),
+        data=DataSettings(dataset="text", num_validation=None),
+        child=ChildSettings(task="tasks.language_child:train_language_child"),
+    )
+
+
+def ptb_small() -> Configuration:
+    """The same for a laptop: 32 narrow cells, 4 epochs of 80,000 tokens with 2,000 different words."""
+    return replace(
+        ptb(),
+        experiment="ptb_small",
+        search=replace(ptb().search, samples=32, replicas=1, children_per_replica=4, control="random"),
+        controller=ControllerSettings(learning_rate=HASTY),
+        evolution=EvolutionSettings(population_size=8, tournament_size=3),
+        data=replace(ptb().data, vocabulary=2_000, num_train=80_000, num_validation=20_000),
+        language=LanguageSettings(
+            parameters=400_000,
+            embedding_dropout=0.0,
+            input_dropout=0.0,
+            recurrent_dropout=0.0,
+            output_dropout=0.0,
+            epochs=4,
+            constant_epochs=2,
+            rate_divisor=2.0,
+        ),
+    )
 
 
 def table() -> Configuration:
@@ -134,6 +178,8 @@ EXPERIMENTS: dict[str, Callable[[], Configuration]] = {
         cifar10,
         cifar10_strides,
         cifar10_pooling,
+        ptb_small,
+        ptb,
         table,
     )
 }

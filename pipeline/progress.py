@@ -60,7 +60,8 @@ class Progress:
         if row["status"] in COUNTED:
             self._count, self._sum = self._count + 1, self._sum + row["reward"]
             self._best = max(self._best, row["reward"])
-            log.info("trial %d: %s, reward %.4f, %.1f s", row["trial_id"], row["status"], row["reward"], row["seconds"])
+            reward = format_reward(row["reward"])
+            log.info("trial %d: %s, reward %s, %.1f s", row["trial_id"], row["status"], reward, row["seconds"])
         else:
             self._failed += 1
             reason = (row["error"] or "no reason given").strip()
@@ -70,7 +71,7 @@ class Progress:
     def wave_ended(self, row: Row) -> None:
         """A row of `updates` that has just been committed."""
         self._baseline = row["baseline"]
-        mean = "none" if row["mean_reward"] is None else f"{row['mean_reward']:.4f}"
+        mean = "none" if row["mean_reward"] is None else format_reward(row["mean_reward"])
         line = (
             f"{self._name}, wave {row['wave']}: {self._done} of {self._total} children, mean {mean}; {self.figures()}"
         )
@@ -109,7 +110,9 @@ class Progress:
         """The state of the search in a few words."""
         mean = self._sum / self._count if self._count else 0.0
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"best {self._best:.3f}, mean {mean:.3f}, baseline {self._baseline:.3f}{failed}, {self._time_left()}"
+        figures = {"best": self._best, "mean": mean, "baseline": self._baseline}
+        rewards = ", ".join(f"{name} {format_reward(reward, 3)}" for name, reward in figures.items())
+        return f"{rewards}{failed}, {self._time_left()}"
 
     def _time_left(self) -> str:
         trained = self._done - self._done_before
@@ -120,6 +123,11 @@ class Progress:
 
     def _show(self) -> None:
         self._bar.update(self._task, completed=self._done, figures=self.figures())
+
+
+def format_reward(reward: float, digits: int = 4) -> str:
+    """So many digits after the point, and of small rewards, such as c over a perplexity squared, as many that count."""
+    return f"{reward:.{digits}{'f' if reward == 0 or abs(reward) >= 0.1 else 'g'}}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -42,7 +42,7 @@ SAMPLES = TableSchema(
         ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
         ("log_prob", pa.float64(), "log-probability of drawing it, in nats; missing for evolution"),
         ("policy_version", pa.int64(), "steps that the policy had taken when it drew it"),
-        ("seed", pa.int64(), "seed of the child's weights and augmentation"),
+        ("seed", pa.int64(), "seed of the child's weights and of what is random in its training"),
     ),
 )
 RESULTS = TableSchema(
@@ -53,10 +53,22 @@ RESULTS = TableSchema(
         ("trial_id", pa.int64(), "trial"),
         ("wave", pa.int64(), "wave or minibatch it belongs to"),
         ("status", CATEGORY, "ok, diverged, too_large, failed, out_of_memory or timed_out"),
-        ("reward", pa.float64(), "metric to the power of search.reward_power; 0 unless ok"),
-        ("metric", pa.float64(), "validation accuracy, or what else the reward is made of; missing unless ok"),
+        (
+            "reward",
+            pa.float64(),
+            "search.reward_scale times the metric to the power of search.reward_power; 0 unless ok",
+        ),
+        (
+            "metric",
+            pa.float64(),
+            "validation accuracy or perplexity, or what else the reward is made of; missing unless ok",
+        ),
         ("parameters", pa.int64(), "weights that are trained"),
-        ("flops", pa.int64(), "floating point operations of one forward pass of one example; a multiply-add is two"),
+        (
+            "flops",
+            pa.int64(),
+            "floating point operations of one forward pass of an image or a token; a multiply-add is two",
+        ),
         ("seconds", pa.float64(), "from start to end on the worker"),
         ("epochs", pa.int64(), "epochs trained"),
         ("worker", CATEGORY, "host and process that trained it"),
@@ -80,12 +92,12 @@ EPOCHS = TableSchema(
         ("trial_id", pa.int64(), "trial"),
         ("epoch", pa.int64(), "epoch, from 0"),
         ("train_loss", pa.float64(), "mean cross-entropy in nats while training"),
-        ("train_metric", pa.float64(), "accuracy while training"),
+        ("train_metric", pa.float64(), "accuracy, of text perplexity, while training"),
         ("validation_loss", pa.float64(), "mean cross-entropy in nats on the validation examples"),
-        ("validation_metric", pa.float64(), "accuracy on the validation examples"),
+        ("validation_metric", pa.float64(), "accuracy, of text perplexity, on the validation examples"),
         ("learning_rate", pa.float64(), "rate of the epoch"),
         ("seconds", pa.float64(), "training and validation together"),
-        ("examples_per_second", pa.float64(), "examples trained on a second"),
+        ("examples_per_second", pa.float64(), "images or tokens trained on a second"),
     ),
 )
 UPDATES = TableSchema(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.checkpoints import samples_committed
 from pipeline.configuration import Configuration
+from pipeline.progress import format_reward
 from pipeline.run_folder import is_running, open_run, resume_command
 from pipeline.run_paths import RunPaths
 from pipeline.summary import metric_text, summarise
@@ -38,5 +39,5 @@ def _search_lines(paths: RunPaths, configuration: Configuration) -> list[str]:
     if search.ranked:
         best = search.ranked[0]
         metric = metric_text(configuration, best)
-        lines.append(f"  best: trial {best['trial_id']}, {metric}, reward {best['reward']:.4f}")
+        lines.append(f"  best: trial {best['trial_id']}, {metric}, reward {format_reward(best['reward'])}")
     return lines

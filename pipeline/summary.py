@@ -6,12 +6,13 @@ from statistics import fmean
 from typing import Any
 
 from models.space import SearchSpace
+from pipeline.checks import IMAGE_TASK, LANGUAGE_TASK
 from pipeline.configuration import Configuration
+from pipeline.progress import format_reward
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
 from tasks.records import COUNTED
-from tasks.settings import ChildSettings
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
     best = search.ranked[0]
     lines = [
         f"{search.num_trials} children, {search.num_failed} failed. The best is trial {best['trial_id']}:"
-        f" {metric_text(configuration, best)}, reward {best['reward']:.4f}{_cost(best)}",
+        f" {metric_text(configuration, best)}, reward {format_reward(best['reward'])}{_cost(configuration, best)}",
         "",
         describe_architecture(architecture_of(configuration, best)),
         "",
@@ -98,7 +99,7 @@ def summary_text(paths: RunPaths, configuration: Configuration) -> str:
 def _comparison_lines(search: SearchSummary, control: SearchSummary, names: tuple[str, str]) -> list[str]:
     rows = compare(search, control)
     lines = [f"{'reward':26}{names[0]:>12}{names[1]:>12}"]
-    lines += [f"{name:26}{ours:12.4f}{theirs:12.4f}" for name, ours, theirs in rows]
+    lines += [f"{name:26}{format_reward(ours):>12}{format_reward(theirs):>12}" for name, ours, theirs in rows]
     ahead = sum(ours > theirs for _, ours, theirs in rows)
     lines.append(f"{names[0]} is ahead of {names[1]} in {ahead} of these {len(rows)} figures; one seed each.")
     return lines
@@ -108,16 +109,19 @@ def metric_text(configuration: Configuration, row: Row) -> str:
     """The metric of a row of results by its name."""
     if configuration.data.dataset == "table":
         return f"{configuration.data.reward} {row['metric']:.6g}"
-    if configuration.child.task == ChildSettings().task:
+    if configuration.child.task == IMAGE_TASK:
         return f"validation accuracy {row['metric']:.2%}"
+    if configuration.child.task == LANGUAGE_TASK:
+        return f"validation perplexity {row['metric']:.2f}"
     return f"metric {row['metric']:.6g}"
 
 
 def _in_short(configuration: Configuration, row: Row) -> str:
-    return f"trial {row['trial_id']} ({metric_text(configuration, row)}{_cost(row, with_flops=False)})"
+    return f"trial {row['trial_id']} ({metric_text(configuration, row)}{_cost(configuration, row, with_flops=False)})"
 
 
-def _cost(row: Row, with_flops: bool = True) -> str:
+def _cost(configuration: Configuration, row: Row, with_flops: bool = True) -> str:
     parameters = f", {row['parameters']:,} parameters" if row["parameters"] is not None else ""
-    flops = f", {row['flops']:,} FLOPs an image" if row["flops"] is not None and with_flops else ""
+    example = "a token" if configuration.child.task == LANGUAGE_TASK else "an image"
+    flops = f", {row['flops']:,} FLOPs {example}" if row["flops"] is not None and with_flops else ""
     return parameters + flops

@@ -38,7 +38,9 @@ class ImageData:
 
 
 def split_indices(num_examples: int, settings: DataSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the train and validation examples, drawn by `split_seed`. Raises ValueError where too few."""
+    """Indices of the train and validation images, drawn by `split_seed`. Raises ValueError where too few."""
+    if settings.num_validation is None:
+        raise ValueError("data.num_validation is unset: allowed for text alone, images need a number")
     wanted = settings.num_validation + (settings.num_train or 1)
     if wanted > num_examples:
         raise ValueError(

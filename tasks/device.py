@@ -1,5 +1,7 @@
 """Which device and precision a worker trains in, and what an exhausted memory looks like."""
 
+from contextlib import AbstractContextManager
+
 import torch
 
 
@@ -18,6 +20,11 @@ def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
         capabilities = torch.cpu.get_capabilities()
         has_bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Products in this precision, where it is another than float32."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 def prepare_process(threads: int) -> None:

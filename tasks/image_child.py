@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
@@ -15,7 +14,7 @@ from models.conv_space import ConvArchitecture
 from models.cost import network_cost
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
-from tasks.device import pick_device, pick_precision
+from tasks.device import autocast, pick_device, pick_precision
 from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import ChildSettings, DataSettings
@@ -76,7 +75,7 @@ def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precisio
     loss, correct = torch.zeros(2, device=split.images.device)
     for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
         inputs = center(images, data).contiguous(memory_format=torch.channels_last)
-        with _autocast(images.device, precision):
+        with autocast(images.device, precision):
             logits = network(inputs)
         loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
@@ -148,7 +147,7 @@ def _train(
     network.train()
     losses, correct, count = [], [], 0
     for images, labels in batches:
-        with _autocast(images.device, precision):
+        with autocast(images.device, precision):
             logits = network(images)
         loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
@@ -160,7 +159,3 @@ def _train(
         if time.monotonic() > deadline:
             raise TimeoutError
     return float(torch.stack(losses).mean()), int(torch.stack(correct).sum()) / count, count
-
-
-def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)

@@ -7,7 +7,14 @@ from typing import Any, Literal
 import numpy as np
 
 from models.evolution import Individual
-from tasks.settings import ChildSettings, ControllerSettings, DataSettings, EvolutionSettings, SpaceSettings
+from tasks.settings import (
+    ChildSettings,
+    ControllerSettings,
+    DataSettings,
+    EvolutionSettings,
+    LanguageSettings,
+    SpaceSettings,
+)
 
 Status = Literal["ok", "diverged", "too_large", "failed", "out_of_memory", "timed_out"]
 COUNTED: tuple[Status, ...] = (
@@ -30,14 +37,16 @@ class Trial:
     data: DataSettings
     data_path: str
     reward_power: float
+    reward_scale: float = 1.0
     max_parameters: int | None = None
     max_flops: int | None = None
     checkpoint_path: str | None = None  # where the child may keep what it has learned so far
+    language: LanguageSettings = field(default_factory=LanguageSettings)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a child; metrics are accuracies, losses cross-entropies in nats."""
+    """One epoch of a child; metrics are accuracies, of text perplexities, losses cross-entropies in nats."""
 
     epoch: int
     train_loss: float

@@ -3,14 +3,23 @@
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("every number but 0 is allowed")
+    return value
+
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+NotZeroFloat = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 FRESH = ConfigDict(extra="forbid")
 
 
@@ -53,7 +62,8 @@ class SearchSettings:
     shards: Positive = 20  # section 4.1: S, of the parameter server; waves do without one
     children_per_replica: Positive = 8  # section 4.1: m; a wave is K times m children
     gradients_per_step: Positive = 1  # N, of asynchronous replicas: 1 for images, 10 for words (section 4.2)
-    reward_power: PositiveFloat = 3.0  # section 4.1: accuracy cubed
+    reward_power: NotZeroFloat = 3.0  # section 4.1: accuracy cubed; negative where a lower metric is better
+    reward_scale: PositiveFloat = 1.0  # section 4.2: c; the reward is reward_scale · metric^reward_power
     depth: Positive = 6  # section 4.1: layers of the first children
     depth_increment: NotNegative = 2  # section 4.1: layers more
     depth_every: Positive = 1_600  # section 4.1: samples between increments
@@ -66,14 +76,15 @@ class SearchSettings:
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
 class DataSettings:
-    """The images, how they are split and how they are augmented (section 4.1)."""
+    """The images, how they are split and how they are augmented (section 4.1), or the text (section 4.2)."""
 
-    dataset: Literal["digits", "cifar10", "table"] = "cifar10"
-    folder: str | None = None  # where the files are, or the table's file; unset: data/ for CIFAR-10
+    dataset: Literal["digits", "cifar10", "text", "table"] = "cifar10"
+    folder: str | None = None  # where the files are, or the table's file; unset: data/ for CIFAR-10 and text
     columns: tuple[str, ...] = ()  # of a table: what is decided
     reward: str | None = None  # of a table: the column with the metric
-    num_validation: Positive = 5_000  # section 4.1, drawn from the training images
-    num_train: Positive | None = None  # unset: all that are left
+    vocabulary: Annotated[int, Field(ge=2)] | None = None  # words of a text, <unk> among them; unset: all
+    num_validation: Positive | None = 5_000  # section 4.1, of the training images; of text the first tokens, or all
+    num_train: Positive | None = None  # images, or first tokens of a text; unset: all that there are
     split_seed: NotNegative = 0
     upsample: Positive = 40  # pixels a side to which images are scaled before the crop
     crop: Positive = 32  # pixels a side; section 4.1
@@ -82,7 +93,7 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
 class ChildSettings:
-    """How a child network is trained (section 4.1, and DenseNet's settings, which it adopts)."""
+    """What trains a child, and how one for images is trained (section 4.1, DenseNet's settings)."""
 
     task: str = "tasks.image_child:train_image_child"  # module:function
     epochs: Positive = 50  # section 4.1
@@ -98,3 +109,26 @@ class ChildSettings:
     checkpoint_minutes: PositiveFloat | None = 10.0  # a longer child is kept so often, between epochs; none: never
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the hardware has it
     threads: Positive = 1  # CPU threads a child
+
+
+@dataclass(frozen=True, kw_only=True, config=FRESH)
+class LanguageSettings:
+    """How a language model is built and trained: section 4.2, and the medium model of Zaremba et al. (2014)."""
+
+    num_layers: Positive = 2  # section 4.2
+    parameters: Positive = 19_775_200  # section 4.2: the hidden units are as many as come closest; those of Zaremba
+    hidden_units: Positive | None = None  # a layer; set, they go before `parameters`
+    shared_embeddings: bool = False  # section 4.2: one matrix for the words read and the words predicted
+    # 0.5 where Zaremba's medium model has it; Gal's code has 0.3 elsewhere for a model three times as large
+    embedding_dropout: Rate = 0.2  # share of the words of a sequence
+    input_dropout: Rate = 0.5  # of a layer's inputs
+    recurrent_dropout: Rate = 0.2  # of a layer's outputs on their way to the next step
+    output_dropout: Rate = 0.5  # of what words are predicted from
+    init_range: PositiveFloat = 0.05  # uniform in ±init_range
+    epochs: Positive = 35  # section 4.2
+    batch_size: Positive = 20  # columns into which the text is cut
+    steps: Positive = 35  # tokens of a column through which gradients go back
+    learning_rate: PositiveFloat = 1.0  # plain SGD on the sum over a column's steps
+    constant_epochs: NotNegative = 6  # before the rate begins to drop
+    rate_divisor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2  # each epoch from then on
+    clip_norm: PositiveFloat = 5.0  # of the gradient

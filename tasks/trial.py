@@ -24,7 +24,7 @@ def run_trial(trial: Trial) -> TrialResult:
         training = _as_training(load_function(trial.child.task)(architecture, trial))
         status = training.status
         if status == "ok":
-            earned = reward(training.metric, trial.reward_power)
+            earned = reward(training.metric, trial.reward_power, trial.reward_scale)
             if not math.isfinite(earned):
                 status, earned = "diverged", 0.0
     except Exception as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
@@ -46,9 +46,11 @@ def _as_training(outcome: Training | float) -> Training:
     return outcome if isinstance(outcome, Training) else Training("ok", float(outcome))
 
 
-def reward(metric: float, power: float) -> float:
-    """Section 4.1: the validation accuracy, cubed. Raises ValueError where the metric has no such power."""
-    value = metric**power
-    if isinstance(value, complex):
+def reward(metric: float, power: float, scale: float = 1.0) -> float:
+    """scale · metric^power: the accuracy cubed (section 4.1), or c over the perplexity squared (section 4.2).
+
+    Raises ValueError where the metric has no such power.
+    """
+    if (metric < 0 and power != int(power)) or (metric == 0 and power < 0):
         raise ValueError(f"a metric of {metric} cannot be raised to the power of {power}: search.reward_power")
-    return float(value)
+    return float(scale * metric**power)

@@ -85,7 +85,7 @@ def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message:
         (["--set", "cluster.processes=false"], "cluster.processes = false needs cluster.workers = 1"),
         (
             ["--set", "search.max_flops=1", "--set", "child.task=tasks.table_child:look_up"],
-            "search.max_parameters and max_flops are for images",
+            "search.max_parameters and max_flops are not for child.task = 'tasks.table",
         ),
         (["--set", "data.crop=11"], "data.crop = 11: allowed is at most data.upsample = 10"),
     ],

@@ -1,0 +1,173 @@
+"""Train a language model around a recurrent cell (section 4.2)."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.cell_formula import Cell
+from models.language_model import Dropouts, LanguageModel, count_parameters, hidden_units_for
+from tasks.child_checkpoint import ChildCheckpoint
+from tasks.device import autocast, pick_device, pick_precision
+from tasks.records import Epoch, Status, Training, Trial
+from tasks.seeds import derive_seed
+from tasks.settings import LanguageSettings
+from tasks.text_data import PADDING, TextData, load_text, windows
+
+
+@dataclass
+class LanguageTraining:
+    """A training under way: all that it takes to go on, since an epoch's random numbers come from its number."""
+
+    model: LanguageModel
+    optimizer: torch.optim.SGD
+    epochs: list[Epoch] = field(default_factory=list)
+
+
+def train_language_child(cell: Cell, trial: Trial) -> Training:
+    """Train the model of a cell. Its metric is the lowest validation perplexity of its epochs.
+
+    A child diverges where its gradient is not finite, or where after an epoch it predicts the validation text worse
+    than one that knows nothing: the perplexity of that is the size of the vocabulary.
+    """
+    device = pick_device()
+    precision = pick_precision(trial.child.precision, device)
+    text = load_text(trial.data_path, device)
+    language, vocabulary_size = trial.language, text.vocabulary_size
+    hidden_units = _hidden_units(cell, vocabulary_size, language)
+    parameters = count_parameters(cell, vocabulary_size, hidden_units, language.num_layers, language.shared_embeddings)
+    looked_up = 0 if language.shared_embeddings else vocabulary_size * hidden_units
+    flops = 2 * (parameters - looked_up - vocabulary_size)  # a token: the embeddings are looked up, the bias is added
+    if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
+        return Training("too_large", math.nan, parameters=parameters, flops=flops)
+    torch.manual_seed(trial.seed)
+    model = _model(cell, vocabulary_size, hidden_units, language).to(device)
+    training = LanguageTraining(model, torch.optim.SGD(model.parameters(), lr=language.learning_rate))
+    checkpoint = ChildCheckpoint(trial, model=model, optimizer=training.optimizer)
+    training.epochs += checkpoint.restore()
+    spent = sum(epoch.seconds for epoch in training.epochs)
+    deadline = time.monotonic() + 60 * (trial.child.timeout_minutes or math.inf) - spent
+    status: Status = "ok"
+    while len(training.epochs) < language.epochs and status == "ok":
+        try:
+            _run_epoch(training, text, trial, precision, deadline)
+            checkpoint.save_when_due(training.epochs)
+            if training.epochs[-1].validation_metric > vocabulary_size:
+                status = "diverged"
+        except TimeoutError:
+            status = "timed_out"
+        except FloatingPointError:
+            status = "diverged"
+    metric = min(epoch.validation_metric for epoch in training.epochs) if status == "ok" else math.nan
+    name = str(precision).removeprefix("torch.")
+    return Training(status, metric, tuple(training.epochs), parameters, flops, str(device), name)
+
+
+def learning_rate_at(language: LanguageSettings, epoch: int) -> float:
+    """The rate of an epoch, counted from 0: constant at first, then divided by `rate_divisor` each epoch."""
+    return language.learning_rate / language.rate_divisor ** max(0, epoch + 1 - language.constant_epochs)
+
+
+@torch.inference_mode()
+def evaluate(model: LanguageModel, tokens: Tensor, language: LanguageSettings, precision: torch.dtype) -> float:
+    """Mean cross-entropy in nats of every token of a text (tokens,) but the first.
+
+    The text is read in `batch_size` columns at once, each from an empty state.
+    """
+    model.eval()
+    total, state = torch.zeros((), device=tokens.device), None
+    for inputs, targets in windows(tokens, language.batch_size, language.steps):
+        with autocast(tokens.device, precision):
+            logits, state = model(inputs, state)
+        total += _summed_loss(logits, targets)
+    return float(total) / (len(tokens) - 1)
+
+
+def _hidden_units(cell: Cell, vocabulary_size: int, language: LanguageSettings) -> int:
+    if language.hidden_units is not None:
+        return language.hidden_units
+    return hidden_units_for(language.parameters, cell, vocabulary_size, language.num_layers, language.shared_embeddings)
+
+
+def _model(cell: Cell, vocabulary_size: int, hidden_units: int, language: LanguageSettings) -> LanguageModel:
+    return LanguageModel(
+        cell,
+        vocabulary_size,
+        hidden_units,
+        num_layers=language.num_layers,
+        tied=language.shared_embeddings,
+        dropouts=Dropouts(
+            embedding=language.embedding_dropout,
+            inputs=language.input_dropout,
+            recurrent=language.recurrent_dropout,
+            output=language.output_dropout,
+        ),
+        init_range=language.init_range,
+    )
+
+
+def _run_epoch(
+    training: LanguageTraining, text: TextData, trial: Trial, precision: torch.dtype, deadline: float
+) -> None:
+    """Train and validate once, and record it. Raises TimeoutError and FloatingPointError as `_train` does."""
+    started, number = time.monotonic(), len(training.epochs)
+    torch.manual_seed(derive_seed(trial.seed, "epoch", number))
+    rate = learning_rate_at(trial.language, number)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    train_loss = _train(training, text.train, trial.language, precision, deadline)
+    trained = time.monotonic()
+    validation_loss = evaluate(training.model, text.validation, trial.language, precision)
+    training.epochs.append(
+        Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            train_metric=_perplexity(train_loss),
+            validation_loss=validation_loss,
+            validation_metric=_perplexity(validation_loss),
+            learning_rate=rate,
+            seconds=time.monotonic() - started,
+            examples_per_second=(len(text.train) - 1) / (trained - started),
+        )
+    )
+
+
+def _train(
+    training: LanguageTraining, tokens: Tensor, language: LanguageSettings, precision: torch.dtype, deadline: float
+) -> float:
+    """Mean cross-entropy in nats of the tokens trained on; the state is carried from window to window.
+
+    Raises FloatingPointError once the gradient is not finite, and TimeoutError once the deadline has passed.
+    """
+    training.model.train()
+    losses, state = [], None
+    for inputs, targets in windows(tokens, language.batch_size, language.steps):
+        with autocast(tokens.device, precision):
+            logits, state = training.model(inputs, state)
+        state = tuple(part.detach() for part in state)
+        loss = _summed_loss(logits, targets)
+        training.optimizer.zero_grad()
+        (loss / inputs.shape[1]).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), language.clip_norm)
+        if not math.isfinite(norm):
+            raise FloatingPointError
+        training.optimizer.step()
+        losses.append(loss.detach())
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return float(torch.stack(losses).sum()) / (len(tokens) - 1)
+
+
+def _summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats of logits (time, columns, vocabulary), summed over the targets (time, columns)."""
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING, reduction="sum"
+    )
+
+
+def _perplexity(loss: float) -> float:
+    """The exponential of a mean cross-entropy in nats; infinite where it is not a number."""
+    return math.exp(loss) if loss < 700 else math.inf

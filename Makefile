@@ -9,7 +9,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run resume report status test test-gpu test-slurm lint format clean
+.PHONY: help setup run doctor resume report status test test-gpu test-slurm lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,10 @@ run: $(READY)
 	  $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 resume: WHICH = $(WHERE) $(ARGS)
+doctor: $(READY)
+	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) \
+	  $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
 resume report status: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)

@@ -16,6 +16,9 @@ class Cluster:
     description: str  # for people
     num_workers: int  # wanted, or for a scheduler that ran before, known when it was opened
     check: Callable[[], None]  # raises ClusterError where no worker is left and none will come
+    on_gpus: bool = False  # each worker is meant to have one
+    job_script: str | None = None  # where workers are jobs
+    worker_seconds: float | None = None  # how long a worker lives at least; None: as long as the cluster
 
 
 def check_scheduler(client: Client) -> None:

@@ -56,7 +56,7 @@ def cuda_cluster(settings: ClusterSettings) -> Iterator[Cluster]:
         _add_workers(dask_cluster, each)
         client.wait_for_workers(gpus * each, timeout=300)
         description = f"{gpus} GPU{'s' if gpus > 1 else ''} of this machine, {each} at a time on each"
-        yield Cluster(client, description, gpus * each, partial(check_scheduler, client))
+        yield Cluster(client, description, gpus * each, partial(check_scheduler, client), on_gpus=True)
 
 
 def _one_worker_a_gpu(settings: ClusterSettings, workers: int):  # type: ignore[no-untyped-def]

@@ -55,7 +55,15 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
             where = f" partition {settings.slurm.partition}" if settings.slurm.partition else ""
             description = f"jobs on Slurm{where}: {wanted} worker{'s' if wanted > 1 else ''} wanted"
             logs = log_directory(settings, folder)
-            yield Cluster(client, description, wanted, partial(check_jobs, healer, client, logs))
+            yield Cluster(
+                client,
+                description,
+                wanted,
+                partial(check_jobs, healer, client, logs),
+                on_gpus=settings.slurm.gpu,
+                job_script=dask_cluster.job_script(),
+                worker_seconds=(settings.slurm.walltime_minutes - 1.5 * settings.slurm.retire_minutes) * 60,
+            )
         finally:
             healer.stop()
 

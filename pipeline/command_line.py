@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|status|report|experiments`.
+"""The command line: `wavenas run|resume|doctor|status|report|experiments`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -101,6 +101,28 @@ def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = 
         interrupted.append(folder)
         resume_run(folder, configuration, _console(f"Going on with {folder}"))
         _what_next(folder)
+
+
+@app.command()
+def doctor(
+    experiment: Annotated[str, typer.Option(help="What is to be searched for.")] = "digits",
+    cluster: ClusterOption = None,
+    site: SiteOption = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    set_: SetOption = None,
+) -> None:
+    """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
+    with _exit_codes():
+        from pipeline.configuration import override
+        from pipeline.doctor import examine
+        from pipeline.experiments import experiment_named
+        from pipeline.site import cluster_options, with_site
+
+        options = {"data.folder": data, **cluster_options(cluster)}
+        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
+        configuration = override(with_site(experiment_named(experiment), site), [*given, *(set_ or [])])
+        if not examine(configuration, Path("runs"), _console(f"Experiment {experiment}")):
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -1,16 +1,13 @@
 """A run's folder: its configuration, and the lock that lets it have one driver at a time."""
 
-import importlib.metadata
 import json
 import os
-import platform
 import shlex
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,9 +15,9 @@ from pipeline.configuration import Configuration, from_dict, to_dict
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
 from pipeline.run_paths import RunPaths
+from tasks.packages import package_versions
 
 FORMAT = 2
-RECORDED_PACKAGES = ("wavenas", "torch", "torchvision", "dask", "distributed", "pandas", "pyarrow", "numpy")
 
 
 def create_run(folder: Path, configuration: Configuration) -> RunPaths:
@@ -97,14 +94,3 @@ def free_folder(parent: Path, experiment: str) -> Path:
     while (parent / f"{experiment}-{number}").exists():
         number += 1
     return parent / f"{experiment}-{number}"
-
-
-def package_versions() -> dict[str, Any]:
-    """Versions of Python and of what results may depend on."""
-    versions = {"python": platform.python_version()}
-    for name in RECORDED_PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions

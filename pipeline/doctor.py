@@ -1,0 +1,199 @@
+"""Look a cluster over before a long run is spent on it."""
+
+import math
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster.cluster import Cluster
+from cluster.errors import ClusterError
+from cluster.open import open_cluster
+from models.random_policy import sample_uniformly
+from models.space import SearchSpace
+from pipeline.checks import check_configuration
+from pipeline.configuration import Configuration
+from pipeline.datasets import prepare_data
+from pipeline.progress import format_seconds
+from pipeline.run_paths import RunPaths
+from pipeline.submit import Tasks
+from tasks.packages import package_versions
+from tasks.probe import Probe, ProbeRequest, probe
+from tasks.records import Trial, TrialResult
+from tasks.trial import run_trial
+from tasks.waves import depth_at
+
+TRIAL_EPOCHS = 2  # the first epoch has costs of its own
+SHORT = 20.0  # seconds
+GIB = 2**30
+ENOUGH_DISK = 5 * GIB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at and found; `wrong` where a run would fail or be wasted."""
+
+    what: str
+    found: str
+    wrong: bool = False
+
+
+def examine(configuration: Configuration, runs: Path, console: Console) -> bool:
+    """Print what there is to know about a run of a configuration in a folder of runs. True where all is well.
+
+    Raises UserError for what is wrong with the configuration or the data, as a run would.
+    """
+    check_configuration(configuration)
+    runs.mkdir(parents=True, exist_ok=True)
+    well = True
+    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=runs) as name:
+        paths = RunPaths(Path(name).resolve())
+        data_path = prepare_data(configuration.data, RunPaths(runs / "run").prepared_data)
+        for finding in _findings(configuration, paths, data_path, console):
+            well = well and not finding.wrong
+            mark = "WRONG" if finding.wrong else "ok   "
+            _print(console, f"{mark} {finding.what}: {finding.found}")
+    return well
+
+
+def _findings(configuration: Configuration, paths: RunPaths, data_path: Path, console: Console) -> Iterator[Finding]:
+    yield Finding("data", f"{data_path}")
+    yield _disk(paths.folder)
+    try:
+        with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
+            if cluster.job_script:
+                _print(console, f"A job:\n{cluster.job_script}")
+            yield Finding("cluster", cluster.description)
+            yield from _worker_findings(configuration, cluster, paths, data_path)
+    except ClusterError as error:
+        yield Finding("cluster", str(error), wrong=True)
+
+
+def _worker_findings(
+    configuration: Configuration, cluster: Cluster, paths: RunPaths, data_path: Path
+) -> Iterator[Finding]:
+    tasks = Tasks(cluster.client, cluster.check)
+    word, written, answer = uuid.uuid4().hex, paths.folder / "from_driver", paths.folder / "from_worker"
+    written.write_text(word)
+    started = time.monotonic()
+    request = ProbeRequest(str(written), str(data_path), str(answer))
+    worker = tasks.run(f"probe-{word}", probe, request)
+    yield Finding("first worker", f"on {worker.host} after {format_seconds(time.monotonic() - started)}")
+    shared = worker.read == word and answer.is_file() and answer.read_text() == word
+    yield Finding("shared folder", f"{paths.folder.parent}{'' if shared else ' is not the same there'}", not shared)
+    there = "can" if worker.data_found else "cannot"
+    yield Finding("data on the worker", f"{data_path} {there} be seen", not worker.data_found)
+    yield _versions(worker)
+    blind = worker.device.startswith("CPU") and cluster.on_gpus
+    cpus = f"{worker.cpus} CPU{'s' if worker.cpus > 1 else ''}"
+    yield Finding("device", f"{worker.device}, {worker.precision}, {cpus}", blind)
+    yield from _estimate(configuration, cluster, tasks, paths, data_path, worker)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    return Finding("free disk", f"{free / GIB:.0f} GiB at {folder.parent}", free < ENOUGH_DISK)
+
+
+def _versions(worker: Probe) -> Finding:
+    here = package_versions()
+    differing = [
+        f"{name} {worker.packages[name]} there, {version} here"
+        for name, version in here.items()
+        if worker.packages[name] != version
+    ]
+    found = "; ".join(differing) or f"as here: Python {here['python']}, torch {here['torch']}, dask {here['dask']}"
+    return Finding("packages", found, bool(differing))
+
+
+def _estimate(
+    configuration: Configuration, cluster: Cluster, tasks: Tasks, paths: RunPaths, data_path: Path, worker: Probe
+) -> Iterator[Finding]:
+    """Train one child of the first depth and one of the last for a moment, and reckon with their mean."""
+    search = configuration.search
+    depths = sorted({depth_at(0, search), depth_at(search.samples - 1, search)})
+    trials = [_trial(configuration, depth, number, paths, data_path) for number, depth in enumerate(depths)]
+    results = [_train(tasks, trial, paths.folder.name) for trial in trials]
+    for depth, result in zip(depths, results, strict=True):
+        if result.error:
+            yield Finding(f"a child of depth {depth}", f"{result.status}: {result.error.strip()}", wrong=True)
+            return
+    epochs = [_epoch_seconds(result) for result in results]
+    children = [_child_seconds(configuration, result) for result in results]
+    child = sum(children) / len(children)
+    told = " to ".join(map(_told, epochs))
+    yield Finding("an epoch", f"{told}; a child takes about {_told(child)}")
+    if cluster.worker_seconds is not None:
+        yield _walltime(configuration, cluster.worker_seconds, max(epochs), child)
+    total = child * search.samples * (2 if search.control else 1)
+    unit = "CPU-hours" if worker.device.startswith("CPU") else "GPU-hours"
+    days = total / cluster.num_workers
+    yield Finding(
+        "the whole run",
+        f"{search.samples:,} children{' and as many of the control' if search.control else ''}, "
+        f"{total / 3600:,.1f} {unit}, {format_seconds(days)} on {cluster.num_workers} workers",
+    )
+
+
+def _walltime(configuration: Configuration, worker_seconds: float, epoch: float, child: float) -> Finding:
+    kept = configuration.child.checkpoint_minutes
+    between = max(epoch, 60 * kept) if kept else child  # what a child loses at most when its worker retires
+    found = f"workers live for {format_seconds(worker_seconds)}"
+    if between >= worker_seconds:
+        return Finding("walltime", f"{found}, less than the {format_seconds(between)} a child needs at a stretch", True)
+    goes_on = "a child goes on from its checkpoint on another" if child > worker_seconds else "long enough for a child"
+    return Finding("walltime", f"{found}; {goes_on}")
+
+
+def _train(tasks: Tasks, trial: Trial, name: str) -> TrialResult:
+    """A short child is trained twice: the first in a process takes a few seconds more."""
+    result = tasks.run(f"{name}-{trial.trial_id}", run_trial, trial)
+    return tasks.run(f"{name}-{trial.trial_id}-again", run_trial, trial) if result.seconds < SHORT else result
+
+
+def _trial(configuration: Configuration, depth: int, number: int, paths: RunPaths, data_path: Path) -> Trial:
+    """A random architecture, to be trained for two epochs."""
+    (path,) = SearchSpace(configuration.space.function, configuration.space.options).paths(depth, 1)
+    sample_uniformly([path], configuration.search.seed)
+    return Trial(
+        trial_id=number,
+        seed=0,
+        depth=depth,
+        tokens=tuple(path.tokens),
+        space=configuration.space,
+        child=replace(configuration.child, epochs=min(TRIAL_EPOCHS, configuration.child.epochs)),
+        language=replace(configuration.language, epochs=min(TRIAL_EPOCHS, configuration.language.epochs)),
+        data=configuration.data,
+        data_path=str(data_path),
+        reward_power=configuration.search.reward_power,
+        reward_scale=configuration.search.reward_scale,
+        checkpoint_path=str(paths.child_checkpoint(number)),
+    )
+
+
+def _epoch_seconds(result: TrialResult) -> float:
+    """Of its last epoch; of the whole child where its task does not tell of epochs."""
+    epochs = result.training.epochs if result.training else ()
+    return epochs[-1].seconds if epochs else result.seconds
+
+
+def _child_seconds(configuration: Configuration, result: TrialResult) -> float:
+    epochs = result.training.epochs if result.training else ()
+    if not epochs:
+        return result.seconds
+    text = configuration.data.dataset == "text"
+    count = configuration.language.epochs if text else configuration.child.epochs
+    return epochs[-1].seconds * count + max(0.0, result.seconds - math.fsum(epoch.seconds for epoch in epochs))
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.1f}s" if seconds < 10 else format_seconds(seconds)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -29,11 +29,10 @@ run: $(READY)
 	@$(BIN)/python -m pipeline run --experiment $(EXPERIMENT) $(if $(RUN),--run runs/$(RUN)) \
 	  $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-resume: WHICH = $(WHERE) $(ARGS)
 doctor: $(READY)
-	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) \
-	  $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
+resume: WHICH = $(WHERE) $(ARGS)
 resume report status: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)

@@ -18,7 +18,7 @@ from pipeline.parameter_server import ParameterServer
 from pipeline.rows import Row, update_row
 from pipeline.search import (
     Search,
-    add_result,
+    add_results,
     add_samples,
     first_state,
     reduce_request,
@@ -57,8 +57,7 @@ def run_replicas(search: Search) -> SearchState:
     """Run until the rewards of all samples are taken in, from the last checkpoint on."""
     replicas = _Replicas(search, load_checkpoint(search.paths) or first_state(search.configuration))
     while replicas.draw():
-        for ended in search.tasks.wait():
-            replicas.take(ended)
+        replicas.take(search.tasks.wait())
     search.tables.commit()
     return replicas.server.state
 
@@ -73,6 +72,7 @@ class _Replicas:
         self._training: dict[str, tuple[Minibatch, Row]] = {}  # by key
         self._copies: dict[str, list[tuple[Minibatch, Row]]] = {}  # by hash: wait for the result of the same network
         self._reducing: tuple[Minibatch, ReduceRequest] | None = None
+        self._reducing_key = ""
         self._open = {batch.wave: batch for batch in open_minibatches(search, state)}
         self._ready = deque(batch for batch in self._open.values() if len(batch.results) == batch.size)
         drawn = {*state.early, *self._open}
@@ -97,16 +97,16 @@ class _Replicas:
             room -= batch.room_taken
         return bool(self._open)
 
-    def take(self, ended: Ended) -> None:
-        """Go on with what ended: architectures drawn, a child, or a gradient."""
-        if ended.key in self._training:
-            self._take_child(ended)
-        elif ended.error:
-            raise ended.error
-        elif ended.key in self._drawing:
-            self._take_samples(ended)
-        else:
-            self._take_gradient(ended.value)
+    def take(self, tasks: Sequence[Ended]) -> None:
+        """Go on with what ended: children, architectures drawn, a gradient."""
+        children = [task for task in tasks if task.key in self._training]
+        drawn = [task for task in tasks if task.key in self._drawing]
+        gradients = [task for task in tasks if task.key == self._reducing_key]
+        self._take_children(children)
+        for task in drawn:
+            self._take_samples(task)
+        for task in gradients:
+            self._take_gradient(task)
         self._reduce_next()
 
     def _idlest(self) -> int:
@@ -116,6 +116,8 @@ class _Replicas:
 
     def _take_samples(self, ended: Ended) -> None:
         batch, request = self._drawing.pop(ended.key)
+        if ended.error:
+            raise ended.error
         first = batch.wave * self._settings.children_per_replica
         replicas = [batch.replica] * batch.size
         batch.samples = add_samples(self._search, request, batch.wave, first, replicas, ended.value)
@@ -141,12 +143,15 @@ class _Replicas:
         if fresh:
             self._search.tasks.submit(keys, run_trial, [trial_of(self._search, sample) for sample in fresh], 0)
 
-    def _take_child(self, ended: Ended) -> None:
-        batch, sample = self._training.pop(ended.key)
-        result, attempts = outcome(ended, sample["trial_id"])
-        self._end_child(batch, add_result(self._search, sample, result, attempts))
-        for other, copy in self._copies.pop(sample["architecture_hash"], []):
-            self._start(other, [copy])
+    def _take_children(self, tasks: Sequence[Ended]) -> None:
+        if not tasks:
+            return
+        ended = [(task, *self._training.pop(task.key)) for task in tasks]
+        rows = add_results(self._search, [(sample, *outcome(task, sample["trial_id"])) for task, _, sample in ended])
+        for (_, batch, sample), row in zip(ended, rows, strict=True):
+            self._end_child(batch, row)
+            for other, copy in self._copies.pop(sample["architecture_hash"], []):
+                self._start(other, [copy])
 
     def _end_child(self, batch: Minibatch, row: Row) -> None:
         batch.results[row["trial_id"]] = row
@@ -161,11 +166,15 @@ class _Replicas:
             policy = self.server.with_baseline(batch.snapshot)
             request = reduce_request(self._search, policy, batch.samples, results)
             self._reducing = (batch, request)
-            self._search.tasks.submit([f"reduce-{self._search.key}-{batch.wave}"], policy_gradient, [request], SOON)
+            self._reducing_key = f"reduce-{self._search.key}-{batch.wave}"
+            self._search.tasks.submit([self._reducing_key], policy_gradient, [request], SOON)
 
-    def _take_gradient(self, gradient: Gradient) -> None:
+    def _take_gradient(self, ended: Ended) -> None:
         """Hand a gradient to the parameter server. A step is final once its checkpoint is written."""
         assert self._reducing is not None
+        if ended.error:
+            raise ended.error
+        gradient: Gradient = ended.value
         (batch, request), self._reducing = self._reducing, None
         search, before = self._search, self.server.policy.version
         stepped = self.server.take(gradient, request, batch.wave, batch.size)

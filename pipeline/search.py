@@ -81,15 +81,19 @@ def add_samples(
     return rows
 
 
-def add_result(search: Search, sample: Row, result: TrialResult, attempts: int) -> Row:
-    """Write how a child ended."""
-    averaged_with = search.history.original(sample) if search.duplicates == "average" else None
-    row = result_row(result, sample["wave"], attempts, averaged_with)
-    search.tables.append({"results": [row], "epochs": epoch_rows(result)})
-    search.paths.child_checkpoint(result.trial_id).unlink(missing_ok=True)
-    search.history.add_result(sample, row)
-    search.progress.child_ended(row)
-    return row
+def add_results(search: Search, ended: Sequence[tuple[Row, TrialResult, int]]) -> list[Row]:
+    """Write how children ended, all at once: their samples, results and attempts."""
+    rows = []
+    for sample, result, attempts in ended:
+        averaged_with = search.history.original(sample) if search.duplicates == "average" else None
+        rows.append(result_row(result, sample["wave"], attempts, averaged_with))
+    epochs = [row for _, result, _ in ended for row in epoch_rows(result)]
+    search.tables.append({"results": rows, "epochs": epochs})
+    for (sample, _, _), row in zip(ended, rows, strict=True):
+        search.paths.child_checkpoint(row["trial_id"]).unlink(missing_ok=True)
+        search.history.add_result(sample, row)
+        search.progress.child_ended(row)
+    return rows
 
 
 def reuse_results(search: Search, samples: Sequence[Row]) -> list[Row]:

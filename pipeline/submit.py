@@ -1,14 +1,13 @@
 """Functions on the cluster as Dask futures under explicit keys, and what comes of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
-from tasks.records import Trial, TrialResult
-from tasks.trial import run_trial
+from tasks.records import TrialResult
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -99,15 +98,6 @@ class Tasks:
 def trial_key(run_key: str, trial_id: int) -> str:
     """The key of a trial, the same whenever it is submitted again."""
     return f"trial-{run_key}-{trial_id}"
-
-
-def train_children(tasks: Tasks, run_key: str, trials: Sequence[Trial]) -> Iterator[tuple[TrialResult, int]]:
-    """Each child's result and attempts, as they end; nothing else may be under way."""
-    waiting = {trial_key(run_key, trial.trial_id): trial for trial in trials}
-    tasks.submit(list(waiting), run_trial, list(waiting.values()), priority=0)
-    while waiting:
-        for ended in tasks.wait():
-            yield outcome(ended, waiting.pop(ended.key).trial_id)
 
 
 def outcome(ended: Ended, trial_id: int) -> tuple[TrialResult, int]:

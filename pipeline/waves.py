@@ -6,7 +6,7 @@ from pipeline.checkpoints import SearchState, load_checkpoint, save_checkpoint
 from pipeline.rows import Row, update_row
 from pipeline.search import (
     Search,
-    add_result,
+    add_results,
     add_samples,
     first_state,
     reduce_request,
@@ -14,7 +14,8 @@ from pipeline.search import (
     sample_request,
     trial_of,
 )
-from pipeline.submit import train_children
+from pipeline.submit import outcome, trial_key
+from tasks.trial import run_trial
 from tasks.waves import reduce_wave, sample_wave
 
 
@@ -72,9 +73,10 @@ def _train(search: Search, waiting: list[Row]) -> list[Row]:
     """Train the samples that wait, but each architecture once where results are reused."""
     if search.duplicates == "reuse":
         waiting = list({sample["architecture_hash"]: sample for sample in reversed(waiting)}.values())[::-1]
-    samples = {sample["trial_id"]: sample for sample in waiting}
-    trials = [trial_of(search, sample) for sample in waiting]
-    return [
-        add_result(search, samples[result.trial_id], result, attempts)
-        for result, attempts in train_children(search.tasks, search.key, trials)
-    ]
+    under_way = {trial_key(search.key, sample["trial_id"]): sample for sample in waiting}
+    search.tasks.submit(list(under_way), run_trial, [trial_of(search, sample) for sample in waiting], priority=0)
+    rows = []
+    while under_way:
+        samples = [(ended, under_way.pop(ended.key)) for ended in search.tasks.wait()]
+        rows += add_results(search, [(sample, *outcome(ended, sample["trial_id"])) for ended, sample in samples])
+    return rows

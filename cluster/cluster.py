@@ -1,11 +1,25 @@
 """What the rest of the program sees of a cluster."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from distributed import Client
 
 from cluster.errors import ClusterError
+
+log = logging.getLogger("wavenas")
+
+
+class Closable(Protocol):
+    """What a cluster of Dask's is here."""
+
+    def close(self) -> object: ...
+
+
+C = TypeVar("C", bound=Closable)
 
 
 @dataclass(frozen=True)
@@ -25,3 +39,15 @@ def check_scheduler(client: Client) -> None:
     """Raise ClusterError where the client has given up its scheduler, after trying to reach it again."""
     if client.status == "closed":
         raise ClusterError(f"the connection to the Dask scheduler at {client.scheduler.address} is lost")
+
+
+@contextmanager
+def closed_at_the_end(dask_cluster: C) -> Iterator[C]:
+    """Close a cluster of Dask's. Workers that take long to end, where much else runs, are no failure of a run."""
+    try:
+        yield dask_cluster
+    finally:
+        try:
+            dask_cluster.close()
+        except TimeoutError:
+            log.warning("some workers did not end in time; they end with this process")

@@ -11,7 +11,7 @@ import dask
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
-from cluster.cluster import Cluster, check_scheduler
+from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
 from cluster.errors import ClusterError
 from cluster.settings import ClusterSettings
 
@@ -50,7 +50,7 @@ def cuda_cluster(settings: ClusterSettings) -> Iterator[Cluster]:
     gpus, each = num_gpus(), settings.children_per_gpu
     with (
         dask.config.set(_memory_share(each)),
-        _one_worker_a_gpu(settings, gpus * each) as dask_cluster,
+        closed_at_the_end(_one_worker_a_gpu(settings, gpus * each)) as dask_cluster,
         Client(dask_cluster) as client,
     ):
         _add_workers(dask_cluster, each)

@@ -103,6 +103,7 @@ class Healer:
 
     def _replace(self, lost: list[str]) -> None:
         """Forget the lost jobs, cancelling what is left of them, and submit as many as are missing."""
+        self._had_worker -= {*lost}
         for name in lost:
             self._without_worker_since.pop(name, None)
         try:
@@ -116,6 +117,7 @@ class Healer:
 async def _change_jobs(dask_cluster: SLURMCluster, lost: list[str], wanted: int) -> None:
     for name in lost:
         dask_cluster.worker_spec.pop(name, None)
+    await dask_cluster  # a name can be given again, so its old job must be gone
     while len(dask_cluster.worker_spec) < wanted:
         dask_cluster.worker_spec.update(dask_cluster.new_worker_spec())
     await dask_cluster

@@ -9,7 +9,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from cluster.cluster import Cluster, check_scheduler
+from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import GIB
 from cluster.settings import ClusterSettings
 
@@ -18,7 +18,7 @@ from cluster.settings import ClusterSettings
 def local_cluster(settings: ClusterSettings, threads_per_child: int) -> Iterator[Cluster]:
     """Workers by cores and memory. They are started by spawn: a fork of a process with torch's threads hangs."""
     workers = settings.workers or num_local_workers(settings, threads_per_child)
-    with LocalCluster(
+    dask_cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=settings.processes,
@@ -28,7 +28,8 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int) -> Iterator
         memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
         silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
         preload="cluster.worker_setup" if settings.processes else None,
-    ) as dask_cluster, Client(dask_cluster) as client:  # fmt: skip
+    )
+    with closed_at_the_end(dask_cluster), Client(dask_cluster) as client:
         kind = "worker" if settings.processes else "thread"
         description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
         yield Cluster(client, description, workers, partial(check_scheduler, client))

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask
 from dask_jobqueue import SLURMCluster
 from distributed import Client
 
-from cluster.cluster import Cluster
+from cluster.cluster import Cluster, closed_at_the_end
 from cluster.dask_configuration import KEEP_FREED_MEMORY
 from cluster.errors import ClusterError
 from cluster.healer import Healer, SlurmJob, check_jobs
@@ -40,15 +41,12 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     for left in folder.glob(f"{CERTIFICATES}*"):  # by a driver that was killed
         left.unlink()
     wanted = settings.slurm.jobs or settings.workers or JOBS
-    with SLURMCluster(
-        job_cls=SlurmJob,
-        name=JOB_NAME,
-        security=network_security(settings),
-        shared_temp_directory=str(folder),
-        scheduler_options=_scheduler_options(settings),
-        silence_logs=logging.CRITICAL,
-        **job_arguments(settings, threads_per_child, folder),
-    ) as dask_cluster, Client(dask_cluster) as client:  # fmt: skip
+    with (
+        # Dask would cancel whatever job has the name of one that lost its worker: the healer alone looks after jobs
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"}),
+        closed_at_the_end(_no_jobs_yet(settings, threads_per_child, folder)) as dask_cluster,
+        Client(dask_cluster) as client,
+    ):
         _ask_slurm(dask_cluster.job_script())
         healer = Healer(dask_cluster, wanted, settings.slurm)
         try:
@@ -66,6 +64,18 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
             )
         finally:
             healer.stop()
+
+
+def _no_jobs_yet(settings: ClusterSettings, threads_per_child: int, folder: Path) -> SLURMCluster:
+    return SLURMCluster(
+        job_cls=SlurmJob,
+        name=JOB_NAME,
+        security=network_security(settings),
+        shared_temp_directory=str(folder),
+        scheduler_options=_scheduler_options(settings),
+        silence_logs=logging.CRITICAL,
+        **job_arguments(settings, threads_per_child, folder),
+    )
 
 
 def check_slurm(settings: ClusterSettings) -> None:

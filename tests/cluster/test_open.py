@@ -5,6 +5,7 @@ import urllib.request
 import pytest
 from distributed.system import MEMORY_LIMIT
 
+from cluster.cluster import closed_at_the_end
 from cluster.dask_configuration import GIB
 from cluster.local import num_local_workers
 from cluster.open import open_cluster
@@ -39,3 +40,15 @@ def test_workers_are_sized_from_cores_and_memory() -> None:
     assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
     assert num_local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
     assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
+
+
+def test_workers_that_end_late_are_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow:
+        def close(self) -> None:
+            raise TimeoutError
+
+    with closed_at_the_end(Slow()):
+        pass
+    assert "some workers did not end in time" in caplog.text
+    with pytest.raises(KeyboardInterrupt), closed_at_the_end(Slow()):
+        raise KeyboardInterrupt

@@ -71,7 +71,9 @@ def test_a_run_is_resumed_on_a_scheduler_that_runs_already(tmp_path: Path) -> No
     shutil.copytree(reference, folder)
     for name in ("results", "epochs", "updates", "checkpoints"):
         shutil.rmtree(folder / name)  # drawn, but not trained: as if it had been killed then
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as running:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as running:
         output = type_in("resume", folder, "--cluster", running.scheduler_address)
         assert f"scheduler at {running.scheduler_address}: 1 worker so far" in output
     assert_same_run(folder, reference)

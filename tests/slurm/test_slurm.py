@@ -1,0 +1,210 @@
+"""Runs and clusters on a real Slurm of two nodes. Its GPUs are fake: scheduled like others, without a device."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import TINY, assert_same_run, tiny_run, wavenas
+from distributed import Client
+from distributed.security import Security
+from private_slurm import NoSlurmError, private_slurm
+
+from cluster.cluster import Cluster
+from cluster.errors import ClusterError
+from cluster.open import open_cluster
+from cluster.settings import ClusterSettings, SlurmSettings
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+ROOT = Path(__file__).parents[2]
+SMALL = ["cluster.slurm.jobs=2", "cluster.slurm.memory_gib=1.5", "cluster.slurm.check_seconds=1"]
+TASK = "child.task=slow_task:train_and_wait"
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Path]:
+    """The folder of a Slurm to which the commands of this process and its children speak."""
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        try:
+            with private_slurm(Path(folder)) as environment:
+                for name in ("PATH", "SLURM_CONF"):
+                    patch.setenv(name, environment[name])
+                yield Path(folder)
+        except NoSlurmError as error:
+            pytest.skip(f"no Slurm on this machine: {error}")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same search on this machine, without waits or losses."""
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    ended = subprocess.run(tiny_run(folder, TASK), env=environment(0), capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_jobs_killed_and_jobs_retired_in_mid_run_change_nothing(slurm: Path, reference: Path, tmp_path: Path) -> None:
+    folder, before = tmp_path / "run", ended_jobs(slurm)
+    short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]  # retires after 17 to 46 seconds
+    with running(make_run(folder, *short), child_seconds=3.5) as process:
+        wait_for(lambda: len(trials(folder)) >= 3, process)
+        killed = sorted(jobs_in("RUNNING"))[0]
+        subprocess.run(["scancel", killed], check=True)
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "jobs on Slurm: 2 workers wanted" in output
+    assert sorted(trials(folder)) == list(range(20))
+    assert_same_run(folder, reference)
+    jobs = {number: job for number, job in ended_jobs(slurm).items() if number not in before}
+    retired = [job for job in jobs.values() if job["JobState"] == "COMPLETED"]
+    assert jobs[killed]["JobState"] == "CANCELLED"
+    assert retired and all(15 < seconds_of(job) < 60 for job in retired), jobs
+    assert not any(job["JobState"] == "TIMEOUT" for job in jobs.values())
+    assert not list((folder / "workers").glob(".*")), "certificates were left behind"
+
+
+def test_a_run_begun_on_slurm_ends_on_this_machine(slurm: Path, reference: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with running(make_run(folder), child_seconds=2) as process:
+        wait_for(lambda: len(trials(folder)) >= 3, process)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0 and "Nothing that ended is lost." in output
+    assert not jobs_in("RUNNING")
+    ended = subprocess.run(
+        wavenas("resume", folder, "--cluster", "local"), env=environment(0), capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert_same_run(folder, reference)
+
+
+def test_preempted_and_cancelled_jobs_are_replaced(slurm: Path, tmp_path: Path) -> None:
+    before = ended_jobs(slurm)
+    with open_cluster(settings(workers=2), folder=tmp_path) as cluster:
+        cluster.client.wait_for_workers(2, timeout=60)
+        first = jobs_in("RUNNING")
+        assert cluster.client.scheduler.address.startswith("tls://")
+        with pytest.raises(OSError, match=r"certificate|closed|Timed out"):
+            Client(cluster.client.scheduler.address, security=Security.temporary(), timeout=1)
+        urgent = ["sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 16"]
+        subprocess.run(urgent, check=True)
+        wait_for(lambda: len(jobs_in("PENDING")) >= 2)  # their replacements
+        subprocess.run(["scancel", jobs_in("PENDING").pop()], check=True)
+        wait_for(lambda: len(jobs_in("RUNNING")) == 2 and len(workers_of(cluster)) == 2)
+        assert not jobs_in("RUNNING") & first
+        assert cluster.client.submit(len, "abc").result(timeout=30) == 3
+        cluster.check()
+        ended = {number: job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before}
+        assert {ended.pop(job) for job in first} == {"PREEMPTED"}
+        assert list(ended.values()) == ["CANCELLED"], "a job that waited was cancelled"
+
+
+def test_jobs_that_die_at_once_end_the_run_with_their_last_words(slurm: Path, tmp_path: Path) -> None:
+    broken = settings(workers=2, prologue=("echo no such module: cuda >&2", "exit 1"), attempts=2)
+    message = r"(?s)[2-9] jobs in a row died without .*\.err, ends.*no such module"
+    with open_cluster(broken, folder=tmp_path) as cluster, pytest.raises(ClusterError, match=message):
+        for _ in range(300):
+            cluster.check()
+            time.sleep(0.1)
+    assert not jobs_in("RUNNING") and not jobs_in("PENDING")
+
+
+def test_what_slurm_would_refuse_is_refused_at_the_start(slurm: Path, tmp_path: Path) -> None:
+    refused = pytest.raises(ClusterError, match=r"(?s)Slurm refuses such jobs: .*[Pp]artition.*#SBATCH -p nowhere")
+    with refused, open_cluster(settings(partition="nowhere"), folder=tmp_path):
+        pass
+
+
+def test_a_job_with_a_fake_gpu_has_one_gpu_and_a_worker_of_dask_cuda(slurm: Path, tmp_path: Path) -> None:
+    prologue = ("export DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC=1",)
+    with open_cluster(settings(workers=2, gpu=True, prologue=prologue), folder=tmp_path) as cluster:
+        cluster.client.wait_for_workers(2, timeout=90)
+        seen = cluster.client.run(lambda: dict(os.environ))
+        assert [worker["CUDA_VISIBLE_DEVICES"] for worker in seen.values()] == ["0", "0"]
+        assert {worker["SLURMD_NODENAME"] for worker in seen.values()} == {"node1", "node2"}  # each has one GPU
+        assert cluster.client.submit(len, "abc").result(timeout=30) == 3
+
+
+def settings(workers: int = 1, **slurm: object) -> ClusterSettings:
+    """Small jobs, looked after every second."""
+    small = {"memory_gib": 1.5, "walltime_minutes": 5, "retire_minutes": 1, "check_seconds": 1}
+    return ClusterSettings(kind="slurm", workers=workers, slurm=SlurmSettings(**{**small, **slurm}))  # type: ignore[arg-type]
+
+
+def make_run(folder: Path, *more: str) -> list[str]:
+    """`make run CLUSTER=slurm` of a small search, in the environment that runs this test."""
+    sets = " ".join(f"--set {shlex.quote(setting)}" for setting in [*TINY, TASK, *SMALL, *more])
+    environment = Path(sys.prefix)
+    return [
+        "make", "--no-print-directory", "-o", f"{environment}/.ready", "run", f"VENV={environment}", "CLUSTER=slurm",
+        "EXPERIMENT=digits", f"ARGS=--run {folder} {sets}",
+    ]  # fmt: skip
+
+
+@contextmanager
+def running(command: list[str], child_seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A command with a process group of its own, which ends with the context."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(child_seconds), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def environment(child_seconds: float) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "CHILD_SECONDS": str(child_seconds)}
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        ended = process is not None and process.poll() is not None
+        assert not ended, process.communicate()[0]  # type: ignore[union-attr]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+def trials(folder: Path) -> list[int]:
+    """Trials in the results, as often as they are there."""
+    try:
+        return list(pd.read_parquet(folder / "results").trial_id)
+    except FileNotFoundError:
+        return []
+
+
+def jobs_in(state: str) -> set[str]:
+    """Numbers of the jobs of workers that are in a state."""
+    command = ["squeue", "--noheader", "--name", "wavenas", "--states", state, "--format", "%i"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def ended_jobs(slurm: Path) -> dict[str, dict[str, str]]:
+    """Slurm's own record of the workers' jobs that have ended, by number."""
+    if not (slurm / "ended_jobs.txt").exists():
+        return {}
+    records = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in (slurm / "ended_jobs.txt").read_text().splitlines()]
+    return {record["JobId"]: record for record in records if record["Name"] == "wavenas"}
+
+
+def seconds_of(job: dict[str, str]) -> float:
+    """How long a job ran."""
+    return (datetime.fromisoformat(job["EndTime"]) - datetime.fromisoformat(job["StartTime"])).total_seconds()
+
+
+def workers_of(cluster: Cluster) -> dict[str, object]:
+    return cluster.client.scheduler_info(n_workers=-1)["workers"]  # type: ignore[no-any-return]

@@ -31,6 +31,11 @@ class Formula:
     hidden: int
     cell: int
 
+    @property
+    def has_sine(self) -> bool:
+        """Whether any activation is a sine."""
+        return any(part.activation == "sin" for part in (*self.leaves, *self.operations))
+
 
 # Leaves i, f, o, g; registers 5 to 8: i ⊙ g, f ⊙ c, tanh of their sum, which is c_t, and o times that.
 _LSTM = Formula(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.cell_formula import Cell, formula_of
-from models.recurrent import State, build_cell, has_bias
+from models.recurrent import State, build_cell, dropout_mask, has_bias
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class LanguageModel(nn.Module):
         embedded = functional.embedding(tokens, self.embedding.weight)  # [time, batch, hidden]
         dropouts = self.dropouts
         if self.training and dropouts.embedding:
-            kept = _mask((len(self.embedding.weight), 1), dropouts.embedding, embedded)
+            kept = dropout_mask((len(self.embedding.weight), 1), dropouts.embedding, embedded)
             embedded = embedded * kept[tokens]
         outputs, state = self.recurrent(embedded, state)
         if self.training and dropouts.output:
-            outputs = outputs * _mask(outputs.shape[1:], dropouts.output, outputs)
+            outputs = outputs * dropout_mask(tuple(outputs.shape[1:]), dropouts.output, outputs)
         return self.softmax(outputs), state
 
 
@@ -108,8 +108,3 @@ def hidden_units_for(parameters: int, cell: Cell, vocabulary_size: int, num_laye
     while step := step // 2:  # count(units) <= parameters throughout
         units += step * (count(units + step) <= parameters)
     return min(units, units + 1, key=lambda near: abs(count(near) - parameters))
-
-
-def _mask(shape: torch.Size | tuple[int, ...], share: float, like: Tensor) -> Tensor:
-    """1 / (1 - share) where kept and 0 where dropped, so that the mean stays what it is."""
-    return like.new_empty(shape).bernoulli_(1 - share).div_(1 - share)

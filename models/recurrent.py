@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.cell_architecture import CellArchitecture
 from models.cell_formula import Cell, formula_of
-from models.recurrence import recur
+from models.recurrence import Recurrence
 
 State = tuple[Tensor, Tensor]  # h and c, each [layers, batch, hidden]
 
@@ -36,21 +35,30 @@ def build_cell(
 
 
 class RecurrentLayer(nn.Module):
-    """One layer: weights [leaves·hidden, input] and [leaves·hidden, hidden], and a bias [leaves·hidden] on U h."""
+    """One layer: weights [leaves, hidden, input] and [leaves, hidden, hidden], and a bias [leaves, hidden] on U h."""
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool) -> None:
         super().__init__()
         self.formula = formula_of(cell)
-        rows = len(self.formula.leaves) * hidden_size
-        self.input_weight = nn.Parameter(torch.empty(rows, input_size))
-        self.hidden_weight = nn.Parameter(torch.empty(rows, hidden_size))
-        self.bias = nn.Parameter(torch.empty(rows)) if bias else None
+        leaves = len(self.formula.leaves)
+        self.input_weight = nn.Parameter(torch.empty(leaves, hidden_size, input_size))
+        self.hidden_weight = nn.Parameter(torch.empty(leaves, hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(leaves, hidden_size)) if bias else None
         for weight in self.parameters():
             nn.init.uniform_(weight, -(hidden_size**-0.5), hidden_size**-0.5)
 
-    def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        products = functional.linear(inputs, self.input_weight)  # [time, batch, leaves·hidden]
-        return recur(self.formula, products, self.hidden_weight, self.bias, hidden, cell)
+    def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Outputs [time, batch, hidden] and the last c [batch, hidden].
+
+        inputs are [leaves, time, batch, input], or [1, …] where they are the same for all leaves.
+        """
+        dtype, kind = self.hidden_weight.dtype, inputs.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+        weights = (inputs.to(dtype), self.input_weight.to(dtype), self.hidden_weight.to(dtype), self.bias)
+        with torch.autocast(kind, enabled=False):
+            outputs, last = Recurrence.apply(self.formula, *weights, hidden, cell, mask)  # type: ignore[no-untyped-call]
+        return outputs, last
 
 
 class Recurrent(nn.Module):
@@ -84,12 +92,23 @@ class Recurrent(nn.Module):
             state = (zeros, zeros)
         hiddens, cells = [], []
         for layer, hidden, cell in zip(self.layers, *state, strict=True):
-            inputs = functional.dropout(inputs, self.input_dropout, self.training)
-            inputs, cell = layer(inputs, hidden, cell)
+            leaves, batch, size = len(layer.formula.leaves), *inputs.shape[1:]
+            spread = inputs.unsqueeze(0)  # [1, time, batch, input]
+            if self.training and self.input_dropout:
+                spread = spread * dropout_mask((leaves, 1, batch, size), self.input_dropout, inputs)
+            mask = None
+            if self.training and self.recurrent_dropout:
+                mask = dropout_mask((leaves, batch, self.hidden_size), self.recurrent_dropout, hidden)
+            inputs, cell = layer(spread, hidden, cell, mask)
             hiddens.append(inputs[-1])
             cells.append(cell)
         outputs = inputs.transpose(0, 1) if self.batch_first else inputs
         return outputs, (torch.stack(hiddens), torch.stack(cells))
+
+
+def dropout_mask(shape: tuple[int, ...], share: float, like: Tensor) -> Tensor:
+    """1 / (1 - share) where kept and 0 where dropped, so that the mean stays what it is."""
+    return like.new_empty(shape).bernoulli_(1 - share).div_(1 - share)
 
 
 def has_bias(cell: Cell) -> bool:

@@ -5,7 +5,7 @@ took as long as the arithmetic. Values of a step are [batch, hidden]; a group of
 """
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ class Buffers(NamedTuple):
     """What a sequence keeps for its gradient.
 
     from_input [leaves, time, batch, hidden] and from_hidden [time, leaves, batch, hidden] are W x_t and U h_{t-1};
-    registers [time + 1, registers, batch, hidden] are the formula's, of which the last row has but c; before, of the same
+    registers [time + 1, registers, batch, hidden] are the formula's, of which the last row has but c; before, of their
     shape, is what sines were taken of.
     """
 
@@ -85,8 +85,8 @@ def backward_program(
 ) -> tuple[list[Instruction], Views]:
     """Instructions that fill grad_from_input and grad_from_hidden, both [leaves, time, batch, hidden], last step first.
 
-    Also where the gradient of c_{t-1} will be. Leaves that add have the same gradient for both: only grad_from_hidden is
-    filled. Each output is read once at most, so that gradients need not be summed.
+    Also where the gradient of c_{t-1} will be. Leaves that add have the same gradient for both: only grad_from_hidden
+    is filled. Each output is read once at most, so that gradients need not be summed.
     """
     program: list[Instruction] = []
     leaves, time = len(formula.leaves), len(buffers.from_hidden)
@@ -138,7 +138,7 @@ def _groups(labels: Sequence[str]) -> list[slice]:
     ends = [0]
     for _, run_of_equals in groupby(labels):
         ends.append(ends[-1] + len(list(run_of_equals)))
-    return [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 def _combination_gradients(

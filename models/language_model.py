@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.cell_formula import Cell, formula_of
-from models.recurrent import State, build_cell, dropout_mask, has_bias
+from models.recurrent import State, build_cell, check_share, dropout_mask, has_bias
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Dropouts:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            share = getattr(self, field.name)
-            if not 0 <= share < 1:
-                raise ValueError(f"{field.name} dropout {share!r}: must be at least 0 and less than 1")
+            check_share(f"{field.name} dropout", getattr(self, field.name))
 
 
 class LanguageModel(nn.Module):

@@ -77,7 +77,7 @@ class Recurrence(torch.autograd.Function):
         spread = _spread(previous, None if mask is None else mask.unsqueeze(1), leaves, grad_from_hidden.dtype)
         flat_grad = grad_from_hidden.flatten(1, 2)  # [leaves, time·batch, hidden]
         grad_hidden_weight = torch.bmm(flat_grad.mT, spread.flatten(1, 2))
-        grad_bias = flat_grad.sum(1) if ctx.with_bias else None
+        grad_bias = flat_grad.sum(1, dtype=hidden.dtype) if ctx.with_bias else None
         flat_grad = grad_from_input.flatten(1, 2)
         grad_input_weight = torch.bmm(flat_grad.mT, inputs.flatten(1, 2).expand(leaves, -1, -1))
         grad_inputs = None

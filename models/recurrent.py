@@ -77,11 +77,10 @@ class RecurrentLayer(nn.Module):
         if self.training and self.recurrent_dropout:
             mask = dropout_mask((leaves, batch, units), self.recurrent_dropout, hidden)
         kind, dtype = inputs.device.type, self.hidden_weight.dtype
-        if torch.is_autocast_enabled(kind):
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
         operands = (spread.to(dtype), self.input_weight.to(dtype), self.hidden_weight.to(dtype), self.bias)
-        with torch.autocast(kind, enabled=False):
-            outputs, last = Recurrence.apply(self.formula, *operands, hidden, cell, mask)
+        outputs, last = Recurrence.apply(self.formula, *operands, hidden, cell, mask)
         return outputs, last
 
 
@@ -91,22 +90,22 @@ class Recurrent(nn.Module):
     def __init__(self, layers: list[RecurrentLayer], batch_first: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        self.hidden_size, self.input_size = layers[0].input_weight.shape[1:]
         self.batch_first = batch_first
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Outputs [time, batch, hidden] of inputs [time, batch, input], and the state after the last step.
 
-        With batch_first, batch comes before time in both. The state is h and c, each [layers, batch, hidden]; zero where
-        none is given. Raises ValueError for inputs of another shape.
+        With batch_first, batch comes before time in both. The state is h and c, each [layers, batch, hidden], and zero
+        where none is given. Raises ValueError for inputs of another shape.
         """
-        units, size = self.layers[0].input_weight.shape[1:]
-        if inputs.dim() != 3 or inputs.shape[-1] != size or 0 in inputs.shape:
+        if inputs.dim() != 3 or inputs.shape[-1] != self.input_size or 0 in inputs.shape:
             order = "batch, time" if self.batch_first else "time, batch"
-            raise ValueError(f"inputs {list(inputs.shape)}: must be [{order}, {size}], of at least one step")
+            raise ValueError(f"inputs {list(inputs.shape)}: must be [{order}, {self.input_size}], and not empty")
         if self.batch_first:
             inputs = inputs.transpose(0, 1)
         if state is None:
-            zeros = self.layers[0].hidden_weight.new_zeros(len(self.layers), inputs.shape[1], units)
+            zeros = next(self.parameters()).new_zeros(len(self.layers), inputs.shape[1], self.hidden_size)
             state = (zeros, zeros)
         hiddens, cells = [], []
         for layer, hidden, cell in zip(self.layers, *state, strict=True):

@@ -1,0 +1,1 @@
+"""Measurements of the project's speed: `python -m bench`."""

@@ -31,6 +31,15 @@ class Formula:
     hidden: int
     cell: int
 
+    @property
+    def num_registers(self) -> int:
+        return len(self.leaves) + 1 + len(self.operations)
+
+    @property
+    def has_sine(self) -> bool:
+        activations = [leaf.activation for leaf in self.leaves] + [part.activation for part in self.operations]
+        return "sin" in activations
+
 
 # Leaves i, f, o, g; registers 5 to 8: i ⊙ g, f ⊙ c, tanh of their sum, which is c_t, and o times that.
 _LSTM = Formula(

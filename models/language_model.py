@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.cell_formula import Cell, formula_of
-from models.recurrent import State, build_cell, has_bias
+from models.recurrent import State, build_cell, check_share, dropout_mask, has_bias
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,7 @@ class Dropouts:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            share = getattr(self, field.name)
-            if not 0 <= share < 1:
-                raise ValueError(f"{field.name} dropout {share!r}: must be at least 0 and less than 1")
+            check_share(f"{field.name} dropout", getattr(self, field.name))
 
 
 class LanguageModel(nn.Module):
@@ -72,11 +69,11 @@ class LanguageModel(nn.Module):
         embedded = functional.embedding(tokens, self.embedding.weight)  # [time, batch, hidden]
         dropouts = self.dropouts
         if self.training and dropouts.embedding:
-            kept = _mask((len(self.embedding.weight), 1), dropouts.embedding, embedded)
+            kept = dropout_mask((len(self.embedding.weight), 1), dropouts.embedding, embedded)
             embedded = embedded * kept[tokens]
         outputs, state = self.recurrent(embedded, state)
         if self.training and dropouts.output:
-            outputs = outputs * _mask(outputs.shape[1:], dropouts.output, outputs)
+            outputs = outputs * dropout_mask(tuple(outputs.shape[1:]), dropouts.output, outputs)
         return self.softmax(outputs), state
 
 
@@ -108,8 +105,3 @@ def hidden_units_for(parameters: int, cell: Cell, vocabulary_size: int, num_laye
     while step := step // 2:  # count(units) <= parameters throughout
         units += step * (count(units + step) <= parameters)
     return min(units, units + 1, key=lambda near: abs(count(near) - parameters))
-
-
-def _mask(shape: torch.Size | tuple[int, ...], share: float, like: Tensor) -> Tensor:
-    """1 / (1 - share) where kept and 0 where dropped, so that the mean stays what it is."""
-    return like.new_empty(shape).bernoulli_(1 - share).div_(1 - share)

@@ -1,5 +1,6 @@
 """Architectures that the paper shows."""
 
+from models.cell_architecture import CellArchitecture, Node
 from models.conv_architecture import ConvArchitecture
 from models.conv_layers import ConvLayer
 
@@ -31,3 +32,26 @@ def figure7() -> ConvArchitecture:
             for height, width, filters, inputs in _FIGURE_7
         )
     )
+
+
+_NASCELL = (
+    "add sigmoid", "add relu", "add sigmoid", "elem_mult relu", "add tanh", "add sigmoid", "add tanh", "add sigmoid",
+    "elem_mult tanh", "add tanh", "elem_mult tanh", "add sigmoid",
+    "elem_mult identity", "add tanh",
+    "elem_mult tanh",
+)  # fmt: skip
+
+
+def nascell() -> CellArchitecture:
+    """The cell of Appendix A, Figure 8 without max and sin, known as NASCell.
+
+    With p_i = W_i·x_t, q_i = U_i·h_{t-1} for each leaf i (a bias, where there is one, belongs to q_i):
+
+        a0 = sigmoid(p0 + q0)    a1 = relu(p1 + q1)       a2 = sigmoid(p2 + q2)    a3 = relu(p3 ⊙ q3)
+        a4 = tanh(p4 + q4)       a5 = sigmoid(p5 + q5)    a6 = tanh(p6 + q6)       a7 = sigmoid(p7 + q7)
+        a8 = tanh(a0 ⊙ a1)       a9 = tanh(a2 + a3)       a10 = tanh(a4 ⊙ a5)      a11 = sigmoid(a6 + a7)
+        a8' = tanh(a8 + c_{t-1})
+        c_t = a12 = a8' ⊙ a9     a13 = tanh(a10 + a11)    h_t = a14 = tanh(a12 ⊙ a13)
+    """
+    nodes = tuple(Node(*labels.split()) for labels in _NASCELL)
+    return CellArchitecture(nodes, Node("add", "tanh"), cell_index=12, previous_cell_index=8)

@@ -1,0 +1,200 @@
+"""The elementwise part of a cell's time steps, and its gradient, as instructions on buffers (section 3.4).
+
+An instruction holds views for all time steps, made once a sequence: with small batches, making them anew at each step
+took as long as the arithmetic. Values of a step are [batch, hidden]; a group of leaves [leaves, batch, hidden].
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.cell_formula import Formula
+
+Views = Sequence[Tensor]  # one a time step
+
+
+class Instruction(NamedTuple):
+    """function(result, *arguments), all at the same time step."""
+
+    function: Callable[..., Any]
+    result: Views
+    arguments: tuple[Views, ...]
+
+
+class Buffers(NamedTuple):
+    """What a sequence keeps for its gradient.
+
+    from_input [leaves, time, batch, hidden] and from_hidden [time, leaves, batch, hidden] are W x_t and U h_{t-1};
+    registers [time + 1, registers, batch, hidden] are the formula's, of which the last row has but c; before, of their
+    shape, is what sines were taken of.
+    """
+
+    from_input: Tensor
+    from_hidden: Tensor
+    registers: Tensor
+    before: Tensor
+
+
+def run(program: Sequence[Instruction], time: int) -> None:
+    """Run the instructions at one time step."""
+    for function, result, arguments in program:
+        function(result[time], *[argument[time] for argument in arguments])
+
+
+def forward_program(formula: Formula, buffers: Buffers) -> list[Instruction]:
+    """From W x_t, U h_{t-1} and c_{t-1} in its register to all registers and c_t in the next row."""
+    program: list[Instruction] = []
+    leaves, time = len(formula.leaves), len(buffers.from_hidden)
+    current, next_cell = buffers.registers[:time], buffers.registers[1:, leaves].unbind()
+
+    def activate(activation: str, group: slice) -> None:
+        values = current[:, group].unbind()
+        if group.start <= formula.cell < group.stop:
+            program.append(Instruction(Tensor.copy_, next_cell, (current[:, formula.cell].unbind(),)))
+        if activation == "sin":
+            program.append(Instruction(Tensor.copy_, buffers.before[:, group].unbind(), (values,)))
+        if activation != "identity":
+            program.append(Instruction(_ACTIVATE[activation], values, ()))
+
+    for group in _groups([leaf.combination for leaf in formula.leaves]):
+        operands = (buffers.from_input[group].unbind(1), buffers.from_hidden[:, group].unbind())
+        combine = _COMBINE[formula.leaves[group.start].combination]
+        program.append(Instruction(combine, current[:, group].unbind(), operands))
+    for group in _groups([leaf.activation for leaf in formula.leaves]):
+        activate(formula.leaves[group.start].activation, group)
+    values = [register.unbind() for register in current.unbind(1)]
+    for number, operation in enumerate(formula.operations, start=leaves + 1):
+        operands = (values[operation.left], values[operation.right])
+        program.append(Instruction(_COMBINE[operation.combination], values[number], operands))
+        activate(operation.activation, slice(number, number + 1))
+    if formula.cell == leaves:
+        program.append(Instruction(Tensor.copy_, next_cell, (values[leaves],)))
+    return program
+
+
+def backward_program(
+    formula: Formula,
+    buffers: Buffers,
+    grad_hidden: Views,
+    last_grad_cell: Tensor,
+    grad_from_input: Tensor,
+    grad_from_hidden: Tensor,
+) -> tuple[list[Instruction], Views]:
+    """Instructions that fill grad_from_input and grad_from_hidden, both [leaves, time, batch, hidden], last step first.
+
+    Also where the gradient of c_{t-1} will be. Leaves that add have the same gradient for both: only grad_from_hidden
+    is filled. Each output is read once at most, so that gradients need not be summed.
+    """
+    program: list[Instruction] = []
+    leaves, time = len(formula.leaves), len(buffers.from_hidden)
+    values = [register.unbind() for register in buffers.registers.unbind(1)]
+    before = [register.unbind() for register in buffers.before.unbind(1)]
+    pairs = buffers.registers.new_empty(len(values), 2, *last_grad_cell.shape).unbind()
+    # A gradient of c is read one step later, while others are being written: hence two of each, by turns.
+    slots = [[pair[t % 2] for t in range(time)] for pair in pairs]
+    slots[:leaves] = [list(leaf.unbind()) for leaf in grad_from_hidden]
+    grads: list[Views] = [[] for _ in values]  # of the outputs
+    grads[formula.hidden] = grad_hidden
+    grad_cell = [last_grad_cell] * time  # of c_t; known once the instructions are
+
+    def before_activation(number: int, activation: str) -> Views:
+        grad, slot = grads[number], slots[number]
+        if activation != "identity":
+            kept = before if activation == "sin" else values
+            program.append(Instruction(_ACTIVATION_GRADIENT[activation], slot, (grad, kept[number])))
+            grad = slot
+        if number == formula.cell:
+            program.append(Instruction(_add, slot, (grad, grad_cell)))
+            grad = slot
+        return grad
+
+    for number in range(len(values) - 1, leaves, -1):
+        operation = formula.operations[number - leaves - 1]
+        grad, left, right = before_activation(number, operation.activation), operation.left, operation.right
+        if operation.combination == "add":
+            grads[left] = grads[right] = grad
+        else:
+            grads[left], grads[right] = slots[left], slots[right]
+            operands = (grad, values[left], values[right])
+            program += _combination_gradients(operation.combination, slots[left], slots[right], *operands)
+    from_hidden, from_input = buffers.from_hidden.unbind(1), buffers.from_input
+    for number, leaf in enumerate(formula.leaves):
+        grad, slot = before_activation(number, leaf.activation), slots[number]
+        if grad is not slot:
+            program.append(Instruction(Tensor.copy_, slot, (grad,)))
+        if leaf.combination != "add":
+            operands = (slot, from_input[number].unbind(), from_hidden[number].unbind())
+            program += _combination_gradients(leaf.combination, grad_from_input[number].unbind(), slot, *operands)
+    grad_previous = grads[leaves] or grad_cell
+    grad_cell[:-1] = grad_previous[1:]
+    return program, grad_previous
+
+
+def _groups(labels: Sequence[str]) -> list[slice]:
+    """Runs of equal labels."""
+    ends = [0]
+    for _, run_of_equals in groupby(labels):
+        ends.append(ends[-1] + len(list(run_of_equals)))
+    return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def _combination_gradients(
+    combination: str, grad_left: Views, grad_right: Views, grad: Views, left: Views, right: Views
+) -> list[Instruction]:
+    """Gradients of both inputs of a product or a maximum; grad_right may be grad itself."""
+    if combination == "elem_mult":
+        return [Instruction(_multiply, grad_left, (grad, right)), Instruction(_multiply, grad_right, (grad, left))]
+    return [
+        Instruction(_share_of_maximum, grad_left, (grad, left, right)),
+        Instruction(_subtract, grad_right, (grad, grad_left)),
+    ]
+
+
+def _add(result: Tensor, left: Tensor, right: Tensor) -> None:
+    torch.add(left, right, out=result)
+
+
+def _subtract(result: Tensor, left: Tensor, right: Tensor) -> None:
+    torch.sub(left, right, out=result)
+
+
+def _multiply(result: Tensor, left: Tensor, right: Tensor) -> None:
+    torch.mul(left, right, out=result)
+
+
+def _maximum(result: Tensor, left: Tensor, right: Tensor) -> None:
+    torch.maximum(left, right, out=result)
+
+
+def _share_of_maximum(result: Tensor, grad: Tensor, left: Tensor, right: Tensor) -> None:
+    """The gradient where left is the larger; equal inputs share it."""
+    torch.mul(grad, torch.heaviside(left - right, left.new_tensor(0.5)), out=result)
+
+
+def _tanh_gradient(result: Tensor, grad: Tensor, value: Tensor) -> None:
+    torch.ops.aten.tanh_backward.grad_input(grad, value, grad_input=result)
+
+
+def _sigmoid_gradient(result: Tensor, grad: Tensor, value: Tensor) -> None:
+    torch.ops.aten.sigmoid_backward.grad_input(grad, value, grad_input=result)
+
+
+def _relu_gradient(result: Tensor, grad: Tensor, value: Tensor) -> None:
+    torch.ops.aten.threshold_backward.grad_input(grad, value, 0, grad_input=result)
+
+
+def _sine_gradient(result: Tensor, grad: Tensor, before: Tensor) -> None:
+    torch.mul(grad, before.cos(), out=result)
+
+
+_COMBINE = {"add": _add, "elem_mult": _multiply, "max": _maximum}
+_ACTIVATE = {"tanh": Tensor.tanh_, "sigmoid": Tensor.sigmoid_, "relu": Tensor.relu_, "sin": Tensor.sin_}
+_ACTIVATION_GRADIENT = {
+    "tanh": _tanh_gradient,
+    "sigmoid": _sigmoid_gradient,
+    "relu": _relu_gradient,
+    "sin": _sine_gradient,
+}

@@ -7,33 +7,17 @@ import threading
 import time
 from pathlib import Path
 
-from dask_jobqueue import SLURMCluster
-from dask_jobqueue.slurm import SLURMJob
 from distributed import Client
-from distributed.core import Status
 
 from cluster.cluster import check_scheduler
 from cluster.errors import ClusterError
 from cluster.settings import SlurmSettings
+from cluster.slurm_job import SLURMCluster
 
 log = logging.getLogger("wavenas")
 LONGEST_WAIT = 60.0  # seconds between rounds while jobs die at once
 TAIL = 20  # lines shown of a job's errors
-
-
-class SlurmJob(SLURMJob):  # type: ignore[misc]
-    """A job that says when it has ended or was refused, without which a cluster of them cannot be closed."""
-
-    async def start(self) -> None:
-        try:
-            await super().start()
-        except BaseException:
-            self.status = Status.failed
-            raise
-
-    async def close(self) -> None:
-        await super().close()
-        self.status = Status.closed
+NEVER = {"PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "InvalidAccount", "InvalidQOS"}  # will it start
 
 
 class Healer:
@@ -46,7 +30,7 @@ class Healer:
         self.dask_cluster, self.wanted, self.settings = dask_cluster, wanted, settings
         self.replaced = 0  # jobs
         self.died_early = 0  # jobs, in a row, that never had a worker
-        self.refusal = ""  # the last one by sbatch
+        self.refusal = ""  # why Slurm took or started no job, the last time
         self.gave_up = False
         self._rounds = 0  # in a row, in which such jobs were found
         self._had_worker: set[str] = set()  # names of jobs
@@ -76,7 +60,7 @@ class Healer:
         workers = worker_names(self.dask_cluster)
         if workers - self._had_worker:
             self._had_worker |= workers
-            self.died_early = self._rounds = 0
+            self.died_early, self._rounds, self.refusal = 0, 0, ""
         lost = self._lost(states, workers)
         early = [name for name in lost if name not in self._had_worker]
         self.died_early += len(early)
@@ -87,14 +71,19 @@ class Healer:
         if not self.gave_up:
             self._replace(lost)
 
-    def _lost(self, states: dict[str, str], workers: set[str]) -> list[str]:
-        """Names of jobs that Slurm does not know any more, or that run for long without a worker."""
+    def _lost(self, states: dict[str, tuple[str, str]], workers: set[str]) -> list[str]:
+        """Names of jobs that Slurm does not know any more, will never start, or that run for long without a worker."""
         lost, now = [], time.monotonic()
         for name, job in list(self.dask_cluster.workers.items()):
-            state = states.get(job.job_id)
-            if name in workers or state not in ("RUNNING", None):
+            state, reason = states.get(job.job_id, ("ENDED", ""))
+            if name in workers:
                 self._without_worker_since.pop(name, None)
-            elif state is None:
+            elif state == "PENDING" and reason in NEVER:
+                self.refusal = f"job {job.job_id} would wait for ever: {reason}"
+                lost.append(name)
+            elif state not in ("RUNNING", "ENDED"):
+                self._without_worker_since.pop(name, None)
+            elif state == "ENDED":
                 lost.append(name)
             elif now - self._without_worker_since.setdefault(name, now) > self.settings.start_minutes * 60:
                 log.warning("job %s ran for %g minutes without a worker", job.job_id, self.settings.start_minutes)
@@ -128,17 +117,17 @@ def worker_names(dask_cluster: SLURMCluster) -> set[str]:
     return {worker["name"] for worker in list(dask_cluster.scheduler_info["workers"].values())}
 
 
-def job_states() -> dict[str, str] | None:
-    """State of each of this user's jobs that have not ended, by its number, or None where Slurm does not answer."""
-    command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format", "%i %T"]
+def job_states() -> dict[str, tuple[str, str]] | None:
+    """State and reason of this user's jobs that have not ended, by number, or None where Slurm does not answer."""
+    command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format", "%i %T %r"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except subprocess.TimeoutExpired:
         return None
     if answer.returncode:
         return None
-    jobs = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
-    return {number: state for number, state in jobs.items() if state != "COMPLETING"}
+    jobs = [line.split(maxsplit=2) for line in answer.stdout.splitlines()]
+    return {number: (state, reason) for number, state, reason in jobs if state != "COMPLETING"}
 
 
 def check_jobs(healer: Healer, client: Client, logs: Path) -> None:
@@ -149,8 +138,9 @@ def check_jobs(healer: Healer, client: Client, logs: Path) -> None:
 
 
 def _last_words(healer: Healer, logs: Path) -> str:
+    refusal = f"of the last, Slurm said: {healer.refusal}; " if healer.refusal else ""
     files = sorted(logs.glob("*.err"), key=lambda file: file.stat().st_mtime)
     if not files:
-        return f"sbatch refused the last: {healer.refusal}" if healer.refusal else f"there are no outputs in {logs}"
+        return f"{refusal}there is no output in {logs}"
     lines = files[-1].read_text(errors="replace").splitlines()[-TAIL:]
-    return f"the newest output, {files[-1]}, ends with:\n" + "\n".join(lines)
+    return f"{refusal}the newest output, {files[-1]}, ends with:\n" + "\n".join(lines)

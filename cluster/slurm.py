@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from dask_jobqueue import SLURMCluster
 from distributed import Client
 
 from cluster.cluster import Cluster, closed_at_the_end
 from cluster.dask_configuration import KEEP_FREED_MEMORY
 from cluster.errors import ClusterError
-from cluster.healer import Healer, SlurmJob, check_jobs
+from cluster.healer import Healer, check_jobs
 from cluster.security import network_security
 from cluster.settings import ClusterSettings
+from cluster.slurm_job import SLURMCluster, SlurmJob
 
 JOB_NAME = "wavenas"
 JOBS = 4  # where no number is given

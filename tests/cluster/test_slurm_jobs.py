@@ -1,17 +1,17 @@
 """The scripts of jobs, without Slurm. What Slurm makes of them is in tests/slurm."""
 
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from dask_jobqueue import SLURMCluster
 
-from cluster.healer import SlurmJob
 from cluster.open import check_cluster
 from cluster.security import network_security
 from cluster.settings import ClusterSettings, SlurmSettings
 from cluster.slurm import job_arguments
+from cluster.slurm_job import SLURMCluster, SlurmJob
 
 
 def script(slurm: SlurmSettings, folder: Path, threads: int = 1) -> list[str]:
@@ -113,3 +113,8 @@ def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ValueError, match="no sbatch and squeue here"):
         check_cluster(ClusterSettings(kind="slurm"))
+
+
+def test_ctrl_c_is_left_as_it_was() -> None:
+    code = "import signal, cluster.slurm; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -52,7 +52,7 @@ GresTypes=gpu
 PlugStackConfig={folder}/plugstack.conf
 NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=4096 Gres=gpu:1
 NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4096 Gres=gpu:1
-PartitionName=normal Nodes=ALL Default=YES PriorityTier=1 MaxTime=60 DefaultTime=5
+PartitionName=normal Nodes=ALL Default=YES PriorityTier=1 MaxTime=600 DefaultTime=5
 PartitionName=urgent Nodes=ALL PriorityTier=9 MaxTime=60 DefaultTime=5 PreemptMode=OFF
 """
 

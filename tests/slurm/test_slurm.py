@@ -113,10 +113,14 @@ def test_jobs_that_die_at_once_end_the_run_with_their_last_words(slurm: Path, tm
     broken = settings(workers=2, prologue=("echo no such module: cuda >&2", "exit 1"), attempts=2)
     message = r"(?s)[2-9] jobs in a row died without .*\.err, ends.*no such module"
     with open_cluster(broken, folder=tmp_path) as cluster, pytest.raises(ClusterError, match=message):
-        for _ in range(300):
-            cluster.check()
-            time.sleep(0.1)
+        check_for(cluster, seconds=30)
     assert not jobs_in("RUNNING") and not jobs_in("PENDING")
+
+
+def test_jobs_that_would_wait_for_ever_end_the_run_with_slurms_reason(slurm: Path, tmp_path: Path) -> None:
+    too_long = settings(partition="urgent", walltime_minutes=90, attempts=2)  # its limit is 60
+    with open_cluster(too_long, folder=tmp_path) as cluster, pytest.raises(ClusterError, match="PartitionTimeLimit"):
+        check_for(cluster, seconds=30)
 
 
 def test_what_slurm_would_refuse_is_refused_at_the_start(slurm: Path, tmp_path: Path) -> None:
@@ -179,10 +183,18 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
         time.sleep(0.2)
 
 
+def check_for(cluster: Cluster, seconds: float) -> None:
+    """Ask as the driver does while it waits."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        cluster.check()
+        time.sleep(0.1)
+
+
 def trials(folder: Path) -> list[int]:
     """Trials in the results, as often as they are there."""
     try:
-        return list(pd.read_parquet(folder / "results").trial_id)
+        return list(pd.read_parquet(folder / "results").get("trial_id", []))
     except FileNotFoundError:
         return []
 

@@ -20,8 +20,33 @@ from pipeline.driver import start_run
 from pipeline.experiments import table, with_own_space, with_table
 from tasks.settings import ChildSettings, SearchSettings
 
+WORKERS, SECONDS = 800, 20.0  # section 4.1: 800 networks at a time; a child's mean time
+RUNS = (("async", 12_800), ("waves", 1_600))  # section 4.1: 12,800 children
 
-def measure(workers: int, samples: int, mode: str, seconds: float) -> dict[str, Any]:
+
+def measure() -> dict[str, Any]:
+    """Searches with 800 workers of a real scheduler in this process, whose children sleep for log-normal times."""
+    return {"runs": [run_search(WORKERS, samples, mode, SECONDS) for mode, samples in RUNS]}
+
+
+def table(measured: dict[str, Any]) -> str:
+    """What was measured, for people."""
+    lines = [
+        "Share of the workers' time spent on children: while there were children left to start, and of the whole run.",
+        f"{'mode':6} {'workers':>8} {'children':>9} {'a child':>8} {'children/s':>11} {'share':>7} {'of all':>7}"
+        f" {'staleness':>10} {'driver MiB, by tenths of the run':>34}",
+    ]
+    for run in measured["runs"]:
+        memory = " ".join(f"{mib:.0f}" for mib in run["driver_mib"])
+        lines.append(
+            f"{run['mode']:6} {run['workers']:8} {run['samples']:9} {run['mean_child_seconds']:7.1f}s"
+            f" {run['children_a_second']:11.1f} {run['share']:7.1%} {run['share_of_all']:7.1%}"
+            f" {run['staleness']:10.1f}  {memory}"
+        )
+    return "\n".join(lines)
+
+
+def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[str, Any]:
     """One search with workers in this process. Shares are of the workers' time while children were left to start."""
     os.environ["WAVENAS_BENCH_SECONDS"] = str(seconds)
     torch.set_num_threads(1)
@@ -38,11 +63,17 @@ def measure(workers: int, samples: int, mode: str, seconds: float) -> dict[str, 
     first, last = start.min(), start.max()
     busy = (end.clip(first, last) - start.clip(first, last)).sum()
     return {
-        "workers": workers, "samples": samples, "mode": mode, "mean_child_seconds": results.seconds.mean(),
-        "wall_seconds": wall, "children_a_second": samples / (end.max() - first),
-        "share": busy / workers / (last - first), "share_of_all": results.seconds.sum() / workers / (end.max() - first),
-        "staleness": updates.staleness.mean(), "driver_mib": memory.samples,
-    }  # fmt: skip
+        "workers": workers,
+        "samples": samples,
+        "mode": mode,
+        "mean_child_seconds": float(results.seconds.mean()),
+        "wall_seconds": wall,
+        "children_a_second": float(samples / (end.max() - first)),
+        "share": float(busy / workers / (last - first)),
+        "share_of_all": float(results.seconds.sum() / workers / (end.max() - first)),
+        "staleness": float(updates.staleness.mean()),
+        "driver_mib": [memory.samples[len(memory.samples) * tenth // 10] for tenth in range(10)],
+    }
 
 
 def _configuration(folder: Path, workers: int, samples: int, mode: str) -> Configuration:
@@ -77,12 +108,6 @@ class _Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(5):
+        while not self._done.wait(1):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             self.samples.append(pages * resource.getpagesize() / 2**20)
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(measure(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])))

@@ -15,9 +15,9 @@ import torch
 from rich.console import Console
 
 from cluster.settings import ClusterSettings
+from pipeline import experiments
 from pipeline.configuration import Configuration
 from pipeline.driver import start_run
-from pipeline.experiments import table, with_own_space, with_table
 from tasks.settings import ChildSettings, SearchSettings
 
 WORKERS, SECONDS = 800, 20.0  # section 4.1: 800 networks at a time; a child's mean time
@@ -79,7 +79,9 @@ def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[st
 def _configuration(folder: Path, workers: int, samples: int, mode: str) -> Configuration:
     rows = folder / "rows.parquet"
     pd.DataFrame({"option": [0, 1], "score": [0.0, 1.0]}).to_parquet(rows)
-    experiment = with_own_space(with_table(table(), rows, "option", "score", None), "bench.sleeping:ten_decisions")
+    experiment = experiments.with_own_space(
+        experiments.with_table(experiments.table(), rows, "option", "score", None), "bench.sleeping:ten_decisions"
+    )
     return replace(
         experiment,
         search=SearchSettings(

@@ -81,8 +81,6 @@ def _configuration(folder: Path, workers: int, samples: int, mode: str) -> Confi
     pd.DataFrame({"option": [0, 1], "score": [0.0, 1.0]}).to_parquet(rows)
     experiment = experiments.with_table(experiments.table(), rows, "option", "score", None)
     experiment = experiments.with_own_space(experiment, "bench.sleeping:ten_decisions")
-        experiments.with_table(experiments.table(), rows, "option", "score", None), "bench.sleeping:ten_decisions"
-    )
     return replace(
         experiment,
         search=SearchSettings(

@@ -73,6 +73,27 @@ def test_jobs_killed_and_jobs_retired_in_mid_run_change_nothing(slurm: Path, ref
     assert not list((folder / "workers").glob(".*")), "certificates were left behind"
 
 
+def test_jobs_that_reach_their_walltime_change_nothing(slurm: Path, reference: Path, tmp_path: Path) -> None:
+    folder, before = tmp_path / "run", ended_jobs(slurm)
+    never_retire = 'cluster.slurm.prologue=["unset DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION"]'
+    short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.4", never_retire]
+    with running(make_run(folder, *short), child_seconds=8) as process:
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert_same_run(folder, reference)
+    states = [job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before]
+    assert "TIMEOUT" in states, states
+
+
+def test_the_doctor_shows_the_job_and_what_it_will_take(slurm: Path, tmp_path: Path) -> None:
+    sets = [part for setting in [*TINY, *SMALL] for part in ("--set", setting)]
+    command = wavenas("doctor", "--cluster", "slurm", *sets)
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(0), capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "#SBATCH --mem=2G" in ended.stdout and "ok    walltime: workers live for 3h45m;" in ended.stdout
+    assert "CPU-hours" in ended.stdout and "WRONG" not in ended.stdout
+
+
 def test_a_run_begun_on_slurm_ends_on_this_machine(slurm: Path, reference: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with running(make_run(folder), child_seconds=2) as process:

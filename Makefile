@@ -1,6 +1,6 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
-#   make resume RUN=NAME    make report RUN=NAME    make status RUN=NAME
+#   make resume RUN=NAME    make report RUN=NAME    make status RUN=NAME    make bench [PART=recurrent]
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 
-.PHONY: help setup run resume report status test test-gpu lint format clean
+.PHONY: help setup run resume report status test test-gpu bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,9 @@ test: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+bench: $(READY)
+	$(BIN)/python -m bench $(PART)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
-#   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME
+#   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status test test-gpu test-slurm lint format clean
+.PHONY: help setup run doctor resume report status test test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -46,6 +46,9 @@ test-slurm: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+bench: $(READY)
+	$(BIN)/python -m bench $(PART)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

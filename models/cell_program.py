@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.cell_formula import Formula
+from models.cell_formula import Formula, Operation
 
 Views = Sequence[Tensor]  # one a time step
 
@@ -80,57 +80,61 @@ def backward_program(
     buffers: Buffers,
     grad_hidden: Views,
     last_grad_cell: Tensor,
-    grad_from_input: Tensor,
-    grad_from_hidden: Tensor,
+    grad_products: tuple[Tensor, Tensor],
 ) -> tuple[list[Instruction], Views]:
-    """Instructions that fill grad_from_input and grad_from_hidden, both [leaves, time, batch, hidden], last step first.
+    """Instructions, for the last step first, and where they leave the gradient of c_{t-1}.
 
-    Also where the gradient of c_{t-1} will be. Leaves that add have the same gradient for both: only grad_from_hidden
-    is filled. Each output is read once at most, so that gradients need not be summed.
+    They fill grad_products, of W x_t and of U h_{t-1}, each [leaves, time, batch, hidden]. Leaves that add have equal
+    gradients of both: only the second is filled. Each output is read once at most, so gradients need not be summed.
     """
     program: list[Instruction] = []
     leaves, time = len(formula.leaves), len(buffers.from_hidden)
     values = [register.unbind() for register in buffers.registers.unbind(1)]
-    before = [register.unbind() for register in buffers.before.unbind(1)]
-    pairs = buffers.registers.new_empty(len(values), 2, *last_grad_cell.shape).unbind()
-    # A gradient of c is read one step later, while others are being written: hence two of each, by turns.
-    slots = [[pair[t % 2] for t in range(time)] for pair in pairs]
-    slots[:leaves] = [list(leaf.unbind()) for leaf in grad_from_hidden]
+    slots = _gradient_slots(buffers.registers, grad_products[1])
     grads: list[Views] = [[] for _ in values]  # of the outputs
     grads[formula.hidden] = grad_hidden
     grad_cell = [last_grad_cell] * time  # of c_t; known once the instructions are
 
-    def before_activation(number: int, activation: str) -> Views:
+    for number in reversed(range(len(values))):
+        if number == leaves:
+            continue  # c_{t-1} itself
+        part = formula.leaves[number] if number < leaves else formula.operations[number - leaves - 1]
         grad, slot = grads[number], slots[number]
-        if activation != "identity":
-            kept = before if activation == "sin" else values
-            program.append(Instruction(_ACTIVATION_GRADIENT[activation], slot, (grad, kept[number])))
+        if part.activation != "identity":
+            kept = buffers.before if part.activation == "sin" else buffers.registers
+            operands = (grad, kept[:, number].unbind())
+            program.append(Instruction(_ACTIVATION_GRADIENT[part.activation], slot, operands))
             grad = slot
         if number == formula.cell:
             program.append(Instruction(_add, slot, (grad, grad_cell)))
             grad = slot
-        return grad
-
-    for number in range(len(values) - 1, leaves, -1):
-        operation = formula.operations[number - leaves - 1]
-        grad, left, right = before_activation(number, operation.activation), operation.left, operation.right
-        if operation.combination == "add":
-            grads[left] = grads[right] = grad
+        if isinstance(part, Operation):
+            if part.combination == "add":
+                grads[part.left] = grads[part.right] = grad
+                continue
+            results = grads[part.left], grads[part.right] = slots[part.left], slots[part.right]
+            inputs = (values[part.left], values[part.right])
         else:
-            grads[left], grads[right] = slots[left], slots[right]
-            operands = (grad, values[left], values[right])
-            program += _combination_gradients(operation.combination, slots[left], slots[right], *operands)
-    from_hidden, from_input = buffers.from_hidden.unbind(1), buffers.from_input
-    for number, leaf in enumerate(formula.leaves):
-        grad, slot = before_activation(number, leaf.activation), slots[number]
-        if grad is not slot:
-            program.append(Instruction(Tensor.copy_, slot, (grad,)))
-        if leaf.combination != "add":
-            operands = (slot, from_input[number].unbind(), from_hidden[number].unbind())
-            program += _combination_gradients(leaf.combination, grad_from_input[number].unbind(), slot, *operands)
+            if grad is not slot:
+                program.append(Instruction(Tensor.copy_, slot, (grad,)))
+            if part.combination == "add":
+                continue
+            grad, results = slot, (grad_products[0][number].unbind(), slot)
+            inputs = (buffers.from_input[number].unbind(), buffers.from_hidden[:, number].unbind())
+        program += _combination_gradients(part.combination, *results, grad, *inputs)
     grad_previous = grads[leaves] or grad_cell
     grad_cell[:-1] = grad_previous[1:]
     return program, grad_previous
+
+
+def _gradient_slots(registers: Tensor, grad_from_hidden: Tensor) -> list[Views]:
+    """Where the gradient of each register is written: those of leaves are kept, the others needed for a step.
+
+    A gradient of c is read one step later, while others are being written: hence two of each, by turns.
+    """
+    leaves, time = grad_from_hidden.shape[:2]
+    pairs = registers.new_empty(registers.shape[1] - leaves, 2, *registers.shape[2:])
+    return [leaf.unbind() for leaf in grad_from_hidden] + [[pair[t % 2] for t in range(time)] for pair in pairs]
 
 
 def _groups(labels: Sequence[str]) -> list[slice]:

@@ -64,7 +64,7 @@ class Recurrence(torch.autograd.Function):
         # Of h_{-1}, h_0, …: each step adds to the one before.
         grad_hidden = torch.cat([torch.zeros_like(grad_outputs[:1]), grad_outputs]).unbind()
         grads = (grad_from_input, grad_from_hidden)
-        program, grad_previous_cell = backward_program(formula, buffers, grad_hidden[1:], grad_cell, *grads)
+        program, grad_previous_cell = backward_program(formula, buffers, grad_hidden[1:], grad_cell, grads)
         at_step = grad_from_hidden.unbind(1)
         for t in reversed(range(time)):
             run(program, t)

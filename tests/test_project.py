@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"models", "tasks", "pipeline", "cluster"}
+OURS = {"models", "tasks", "pipeline", "cluster", "bench"}
 MAY_IMPORT = {
     "models": set(),
     "cluster": set(),
     "tasks": {"models"},
     "pipeline": {"models", "tasks", "cluster"},
+    "bench": {"models", "tasks", "pipeline", "cluster"},
 }
 DASK = {"dask", "distributed", "dask_cuda", "dask_jobqueue"}
 FRAMES = {"pandas", "pyarrow"}

@@ -1,0 +1,162 @@
+"""Forward and backward passes of a searched cell against a plain one and torch.nn.LSTM (section 4.2's sizes)."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.cell_architecture import CellArchitecture, Node
+from models.presets import nascell
+from models.recurrent import build_cell
+
+BATCH, STEPS, LAYERS = 20, 35, 2  # Zaremba et al. 2014
+SHARE = 0.5  # of what dropout drops
+NAMES = {
+    "ours": "our cell",
+    "ours_dropout": "our cell with dropout",
+    "plain": "plain cell",
+    "torch_lstm": "torch.nn.LSTM",
+    "ours_lstm": "our LSTM",
+}
+
+
+class PlainCell(nn.Module):
+    """A cell as one writes it first: two nn.Linear a leaf, step by step, node by node, gradients by autograd."""
+
+    def __init__(self, cell: CellArchitecture, units: int) -> None:
+        super().__init__()
+        self.cell, self.units = cell, units
+        self.from_input = nn.ModuleList(nn.Linear(units, units, bias=False) for _ in range(cell.base))
+        self.from_hidden = nn.ModuleList(nn.Linear(units, units, bias=False) for _ in range(cell.base))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs [time, batch, units] of inputs of that shape, from a state of zeros."""
+        hidden = state = inputs.new_zeros(inputs.shape[1], self.units)
+        outputs = []
+        for step in inputs:
+            hidden, state = self._step(step, hidden, state)
+            outputs.append(hidden)
+        return torch.stack(outputs)
+
+    def _step(self, step: Tensor, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        cell, new_state = self.cell, state
+        values: list[Tensor] = []
+        for index, node in enumerate(cell.nodes):
+            if index < cell.base:
+                before = _combine(node, self.from_input[index](step), self.from_hidden[index](hidden))
+            else:
+                left, right = cell.children(index)
+                before = _combine(node, values[left], values[right])
+            if index == cell.cell_index:
+                new_state = before
+            values.append(_activate(node, before))
+            if index == cell.previous_cell_index:
+                values[-1] = _activate(cell.inject, _combine(cell.inject, values[-1], state))
+        return values[-1], new_state
+
+
+def measure(
+    units: Sequence[int] = (400, 650), threads: Sequence[int] = (1, 2), repeats: int = 5, batch: int = BATCH
+) -> dict[str, Any]:
+    """Seconds of forward and backward passes, all kinds by turns so that a disturbance meets all alike.
+
+    The LSTMs have as many parameters as the cell, which takes about √2 times the units.
+    """
+    cases = []
+    threads_before = torch.get_num_threads()
+    for num_threads in threads:
+        torch.set_num_threads(num_threads)
+        for size in units:
+            passes = _passes(size, batch)
+            for run in passes.values():
+                run()
+            seconds: dict[str, list[list[float]]] = {kind: [] for kind in passes}
+            for _ in range(repeats):
+                for kind, run in passes.items():
+                    seconds[kind].append(run())
+            peak = _product_peak(size, batch)
+            cases.append({"threads": num_threads, "units": size, "peak_gflops": peak, "seconds": seconds})
+    torch.set_num_threads(threads_before)
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    shape = {"batch": batch, "steps": STEPS, "layers": LAYERS}
+    return {"part": "recurrent", "torch": torch.__version__, **machine, **shape, "cases": cases}
+
+
+def table(measured: dict[str, Any]) -> str:
+    """Markdown: medians, spreads, and how many times faster our cell is, over medians."""
+    columns = "threads | units | kind | ms, median (min to max) | of it forward | tokens/s | GFLOP/s | our cell is"
+    lines = [f"| {columns} |", "|" + "---|" * 8]
+    batch = measured["batch"]
+    for case in measured["cases"]:
+        ours = statistics.median(sum(pair) for pair in case["seconds"]["ours"])
+        for kind, pairs in case["seconds"].items():
+            totals = [sum(pair) for pair in pairs]
+            median, forward = statistics.median(totals), statistics.median(pair[0] for pair in pairs)
+            flops = 6 * LAYERS * STEPS * 2 * batch * 8 * case["units"] ** 2
+            spread = f"{1e3 * median:.0f} ({1e3 * min(totals):.0f} to {1e3 * max(totals):.0f})"
+            numbers = f"{1e3 * forward:.0f} | {batch * STEPS / median:,.0f} | {flops / median / 1e9:.0f}"
+            ratio = "" if kind == "ours" else f"{median / ours:.2f}× as fast"
+            lines.append(f"| {case['threads']} | {case['units']} | {NAMES[kind]} | {spread} | {numbers} | {ratio} |")
+        peak = f"{case['peak_gflops']:.0f}"
+        lines.append(f"| {case['threads']} | {case['units']} | its largest product alone | | | | {peak} | |")
+    return "\n".join(lines)
+
+
+def _passes(units: int, batch: int) -> dict[str, Callable[[], list[float]]]:
+    """What is compared: functions that run one forward and backward pass and return the seconds of each."""
+    torch.manual_seed(0)
+    cell, wide = nascell(), round(units * 2**0.5)
+    dropouts = {"input_dropout": SHARE, "recurrent_dropout": SHARE}
+    modules: dict[str, tuple[nn.Module, int]] = {
+        "ours": (build_cell(cell, units, units, LAYERS), units),
+        "ours_dropout": (build_cell(cell, units, units, LAYERS, **dropouts), units),  # type: ignore[arg-type]
+        "plain": (nn.Sequential(*(PlainCell(cell, units) for _ in range(LAYERS))), units),
+        "torch_lstm": (nn.LSTM(wide, wide, LAYERS), wide),
+        "ours_lstm": (build_cell("lstm", wide, wide, LAYERS), wide),
+    }
+    return {kind: _pass(module, torch.randn(STEPS, batch, size)) for kind, (module, size) in modules.items()}
+
+
+def _pass(module: nn.Module, inputs: Tensor) -> Callable[[], list[float]]:
+    inputs.requires_grad_()
+    gradient = torch.randn(())
+
+    def run() -> list[float]:
+        module.zero_grad()
+        inputs.grad = None
+        started = time.perf_counter()
+        outputs = module(inputs)
+        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+        middle = time.perf_counter()
+        outputs.backward(gradient.expand_as(outputs))
+        return [middle - started, time.perf_counter() - middle]
+
+    return run
+
+
+def _product_peak(units: int, batch: int, repeats: int = 9) -> float:
+    """GFLOP/s of W x for all leaves and steps at once, the best of some: what the rest can at most attain."""
+    inputs, weight = torch.randn(STEPS * batch, units), torch.randn(8 * units, units)
+    outputs = torch.empty(STEPS * batch, 8 * units)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        torch.mm(inputs, weight.T, out=outputs)
+        best = min(best, time.perf_counter() - started)
+    return 2 * STEPS * batch * 8 * units**2 / best / 1e9
+
+
+def _combine(node: Node, left: Tensor, right: Tensor) -> Tensor:
+    if node.combination == "add":
+        return left + right
+    return left * right if node.combination == "elem_mult" else torch.maximum(left, right)
+
+
+def _activate(node: Node, value: Tensor) -> Tensor:
+    functions = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "sin": torch.sin}
+    return value if node.activation == "identity" else functions[node.activation](value)

@@ -17,7 +17,8 @@ TRIED = 20  # architectures drawn of a space, at its first depth and at its last
 TABLE_TASK = "tasks.table_child:look_up"
 LANGUAGE_TASK = "tasks.language_child:train_language_child"
 IMAGE_TASK = ChildSettings().task
-OF_ANY_CHILD = ("task", "timeout_minutes", "precision", "threads")  # the other settings in child are of images
+# The other settings in child are of images.
+OF_ANY_CHILD = ("task", "timeout_minutes", "checkpoint_minutes", "precision", "threads")
 OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
 
 

@@ -21,7 +21,7 @@ from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.search import Search, is_finished, load_history, rewards_so_far
 from pipeline.submit import Tasks
-from pipeline.summary import summary_text
+from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
 from pipeline.waves import run_waves
 
@@ -74,6 +74,8 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
         opened = f"{cluster.description}; dashboard at {cluster.client.dashboard_link}"
         log.info(opened)
         console.print(opened, highlight=False, soft_wrap=True, markup=False)
+        if (size := size_text(configuration)) is not None:
+            console.print(size, highlight=False, soft_wrap=True, markup=False)
         for name, run_paths, run_configuration in searches:
             # the lock of a run is held by now; its control is a run folder of its own
             with nullcontext() if run_paths == paths else driver_lock(run_paths):

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
 from models.space import SearchSpace
+from models.space_size import space_size
 from pipeline.checks import IMAGE_TASK, LANGUAGE_TASK
 from pipeline.configuration import Configuration
 from pipeline.progress import format_reward
@@ -13,6 +15,7 @@ from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
 from tasks.records import COUNTED
+from tasks.waves import depth_at
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,16 @@ def compare(search: SearchSummary, control: SearchSummary) -> list[tuple[str, fl
         ("mean of all", fmean(search.rewards or (0.0,)), fmean(control.rewards or (0.0,))),
         ("mean of the last quarter", search.last_mean(), control.last_mean()),
     ]
+
+
+def size_text(configuration: Configuration) -> str | None:
+    """How many architectures of the first depth there are, or None where the space cannot be counted."""
+    depth = depth_at(0, configuration.search)
+    size = space_size(SearchSpace(configuration.space.function, configuration.space.options), depth)
+    if size is None:
+        return None
+    number = f"{size:,}" if size < 1e6 else f"{Decimal(size):.1e}".replace("e+", "e")
+    return f"{number} architectures of {depth} layers" if depth > 1 else f"{number} architectures"
 
 
 def summary_text(paths: RunPaths, configuration: Configuration) -> str:

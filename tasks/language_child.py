@@ -54,9 +54,10 @@ def train_language_child(cell: Cell, trial: Trial) -> Training:
     while len(training.epochs) < language.epochs and status == "ok":
         try:
             _run_epoch(training, text, trial, precision, deadline)
-            checkpoint.save_when_due(training.epochs)
             if training.epochs[-1].validation_metric > vocabulary_size:
                 status = "diverged"
+            else:
+                checkpoint.save_when_due(training.epochs)
         except TimeoutError:
             status = "timed_out"
         except FloatingPointError:

@@ -69,7 +69,7 @@ class SearchSettings:
     depth_every: Positive = 1_600  # section 4.1: samples between increments
     max_depth: Positive | None = None
     max_parameters: Positive | None = None  # larger children are not trained and earn 0
-    max_flops: Positive | None = None  # of one forward pass of one image
+    max_flops: Positive | None = None  # of one forward pass of an image or a token
     duplicates: Literal["retrain", "reuse", "average"] = "retrain"  # what becomes of an architecture drawn again
     seed: NotNegative = 0
 

@@ -6,7 +6,8 @@ from conftest import run_quietly, type_in, wavenas
 
 from pipeline.configuration import from_dict, override, to_dict
 from pipeline.errors import UserError
-from pipeline.experiments import EXPERIMENTS, cifar10, digits, experiment_named
+from pipeline.experiments import EXPERIMENTS, cifar10, digits, experiment_named, ptb
+from pipeline.summary import size_text
 
 
 def test_cifar10_has_the_papers_numbers() -> None:
@@ -19,6 +20,17 @@ def test_cifar10_has_the_papers_numbers() -> None:
     assert (child.epochs, child.reward_epochs, child.learning_rate, child.momentum) == (50, 5, 0.1, 0.9)
     assert (child.weight_decay, configuration.data.num_validation, configuration.data.num_train) == (1e-4, 5_000, None)
     assert configuration.wave_size == 800
+
+
+def test_ptb_has_the_papers_numbers() -> None:
+    configuration = ptb()
+    search, controller, language = configuration.search, configuration.controller, configuration.language
+    assert (search.replicas, search.shards, search.children_per_replica, search.samples) == (400, 20, 1, 15_000)
+    assert (search.gradients_per_step, search.reward_scale, search.reward_power) == (10, 80, -2)
+    assert (controller.learning_rate, controller.hidden_units, controller.num_layers) == (5e-4, 35, 2)
+    assert (language.num_layers, language.epochs, language.parameters) == (2, 35, 19_775_200)
+    assert (language.batch_size, language.steps, language.learning_rate, language.clip_norm) == (20, 35, 1.0, 5.0)
+    assert size_text(configuration) == "5.9e16 architectures"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -48,7 +60,7 @@ def test_set_takes_toml_values_and_bare_words() -> None:
     [
         (
             "search.sample=7",
-            "unknown key search.sample (did you mean search.samples?); allowed: policy, control, samples",
+            "unknown key search.sample (did you mean search.samples?); allowed: policy, control, mode, samples",
         ),
         ("serach.samples=7", "unknown key serach (did you mean search?); allowed: experiment, search, controller"),
         ("search.samples=0", "search.samples = 0: input should be greater than 0"),
@@ -56,6 +68,8 @@ def test_set_takes_toml_values_and_bare_words() -> None:
         ("search.policy=greedy", "search.policy = 'greedy': input should be 'controller', 'random' or 'evolution'"),
         ("controller.learning_rate=nan", "controller.learning_rate = nan"),
         ("child.momentum=1.5", "child.momentum = 1.5: input should be less than 1"),
+        ("search.reward_power=0", "search.reward_power = 0: value error, every number but 0 is allowed"),
+        ("language.cell=lstm", "unknown key language.cell; allowed: num_layers, parameters, hidden_units"),
         ("search.samples", "--set search.samples: not of the form section.key=value"),
         ("search.samples.x=1", "--set search.samples.x=1: samples is a value, not a section"),
     ],
@@ -87,6 +101,22 @@ def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message:
             ["--set", "search.max_flops=1", "--set", "child.task=tasks.table_child:look_up"],
             "search.max_parameters and max_flops are not for child.task = 'tasks.table",
         ),
+        (["--set", "language.epochs=3"], "language.epochs = 3 means nothing to child.task = 'tasks.image_child:"),
+        (["--set", "data.vocabulary=9"], "data.vocabulary = 9 means nothing to child.task = 'tasks.image_child:"),
+        (["--set", "data.num_validation=none"], "data.num_validation is unset: allowed for text alone"),
+        (
+            ["--experiment", "ptb", "--set", "child.epochs=3"],
+            "child.epochs = 3 means nothing to child.task = 'tasks.lang",
+        ),
+        (
+            ["--experiment", "ptb", "--set", "data.flip=false"],
+            "data.flip = False means nothing to child.task = 'tasks.l",
+        ),
+        (
+            ["--experiment", "ptb", "--set", "data.dataset=digits"],
+            "child.task = 'tasks.language_child:train_language_child' cannot be trained on data.dataset = 'digits'",
+        ),
+        (["--experiment", "ptb", "--data", "/nowhere"], "/nowhere: no file train.txt or NAME.train.txt"),
         (["--set", "data.crop=11"], "data.crop = 11: allowed is at most data.upsample = 10"),
     ],
 )
@@ -116,10 +146,10 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"format": 1, "configuration": {"experiment": "digits", "surch": {}}}')
+    (tmp_path / "config.json").write_text('{"format": 2, "configuration": {"experiment": "digits", "surch": {}}}')
     assert f"{tmp_path}/config.json: unknown key surch" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text('{"format": 9, "configuration": {"experiment": "digits"}}')
-    assert "format 9, where this version reads 1" in type_in("resume", tmp_path, expected=2)
+    assert "format 9, where this version reads 2" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text("{")
     assert f"{tmp_path}/config.json: not a run's configuration" in type_in("resume", tmp_path, expected=2)
 

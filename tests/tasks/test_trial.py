@@ -59,6 +59,13 @@ def digits_trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     return replace(trial, data_path=str(folder), data=data, child=child)
 
 
+def test_the_reward_is_a_scale_times_a_power_of_the_metric() -> None:
+    assert reward(100.0, -2.0, 80.0) == pytest.approx(0.008)
+    for metric, power in ((0.0, -2.0), (-1.0, 0.5)):
+        with pytest.raises(ValueError, match=f"a metric of {metric} cannot be raised to the power of {power}"):
+            reward(metric, power)
+
+
 def test_the_reward_is_the_accuracy_cubed() -> None:
     assert reward(0.5, 3.0) == 0.125
     result = run_trial(trial_of(own("train_without_training")))

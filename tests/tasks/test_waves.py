@@ -131,17 +131,17 @@ def test_waves_follow_the_policy_gradient_with_a_baseline_of_earlier_rewards() -
 
 def test_the_first_update_subtracts_nothing_and_the_second_the_average_of_the_first_wave() -> None:
     first = reduce(FRESH, (0.2, 0.6, 1.0))
-    assert first.baseline == 0
+    assert first.gradient.baseline == 0
     second = reduce(first.state, (0.9, 0.9, 0.9))
     weights = [DECAY**2, DECAY, 1]
-    assert second.baseline == pytest.approx((0.2 * weights[0] + 0.6 * weights[1] + 1.0) / sum(weights))
+    assert second.gradient.baseline == pytest.approx((0.2 * weights[0] + 0.6 * weights[1] + 1.0) / sum(weights))
 
 
 @pytest.mark.parametrize("state", [FRESH, RANDOM], ids=["controller", "random"])
 def test_the_baseline_subtracted_does_not_depend_on_the_current_wave(state: PolicyState) -> None:
     first = reduce(state, (0.2, 0.6, 1.0)).state
     low, high = reduce(first, (0.0, 0.0)), reduce(first, (1.0, 1.0))
-    assert low.baseline == high.baseline == first.baseline
+    assert low.gradient.baseline == high.gradient.baseline == first.baseline
     assert low.state.baseline < first.baseline < high.state.baseline
 
 

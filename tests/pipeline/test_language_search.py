@@ -14,7 +14,8 @@ WORDS = ["the", "cat", "sat", "on", "a", "mat", "while", "dogs", "ran", "in", "r
 SMALL = [
     "search.samples=8", "search.control=none", "space.options.base=2", "data.vocabulary=none", "data.num_train=none",
     "data.num_validation=none", "language.parameters=3000", "language.epochs=2", "language.batch_size=4",
-    "language.learning_rate=0.1", "cluster.workers=1", "cluster.processes=false",
+    "language.learning_rate=0.1", "language.init_range=0.2",
+    "language.steps=20", "language.clip_norm=5", "cluster.workers=1", "cluster.processes=false",
 ]  # fmt: skip
 
 

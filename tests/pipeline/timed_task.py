@@ -16,11 +16,11 @@ _OTHERS: list[int] = []
 
 
 def take_a_while(architecture: dict[str, Any], trial: Trial) -> float:
-    """Sleep for a log-normal time with a median of 20 ms, then look up the row."""
+    """Sleep for a log-normal time with a median of 100 ms, then look up the row."""
     with _LOCK:
         _RUNNING.add(trial.trial_id)
         PEAK.append(len(_RUNNING))
-    time.sleep(0.02 * random.Random(trial.seed).lognormvariate(0, 0.8))
+    time.sleep(0.1 * random.Random(trial.seed).lognormvariate(0, 0.8))
     with _LOCK:
         _RUNNING.remove(trial.trial_id)
     return look_up(architecture, trial).metric

@@ -14,7 +14,6 @@ from tasks.settings import ChildSettings, LanguageSettings
 from tasks.waves import depth_at
 
 TRIED = 20  # architectures drawn of a space, at its first depth and at its last
-TABLE_TASK = "tasks.table_child:look_up"
 LANGUAGE_TASK = "tasks.language_child:train_language_child"
 IMAGE_TASK = ChildSettings().task
 # The other settings in child are of images.

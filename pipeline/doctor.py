@@ -21,6 +21,7 @@ from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.progress import format_seconds
 from pipeline.run_paths import RunPaths
+from pipeline.search import trial_of
 from pipeline.submit import Tasks
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
@@ -132,11 +133,10 @@ def _estimate(
         yield _walltime(configuration, cluster.worker_seconds, max(epochs), child)
     total = child * search.samples * (2 if search.control else 1)
     unit = "CPU-hours" if worker.device.startswith("CPU") else "GPU-hours"
-    days = total / cluster.num_workers
     yield Finding(
         "the whole run",
         f"{search.samples:,} children{' and as many of the control' if search.control else ''}, "
-        f"{total / 3600:,.1f} {unit}, {format_seconds(days)} on {cluster.num_workers} workers",
+        f"{total / 3600:,.1f} {unit}, {format_seconds(total / cluster.num_workers)} on {cluster.num_workers} workers",
     )
 
 
@@ -157,23 +157,16 @@ def _train(tasks: Tasks, trial: Trial, name: str) -> TrialResult:
 
 
 def _trial(configuration: Configuration, depth: int, number: int, paths: RunPaths, data_path: Path) -> Trial:
-    """A random architecture, to be trained for two epochs."""
+    """A random architecture, however large, to be trained for two epochs."""
     (path,) = SearchSpace(configuration.space.function, configuration.space.options).paths(depth, 1)
     sample_uniformly([path], configuration.search.seed)
-    return Trial(
-        trial_id=number,
-        seed=0,
-        depth=depth,
-        tokens=tuple(path.tokens),
-        space=configuration.space,
+    short = replace(
+        configuration,
+        search=replace(configuration.search, max_parameters=None, max_flops=None),
         child=replace(configuration.child, epochs=min(TRIAL_EPOCHS, configuration.child.epochs)),
         language=replace(configuration.language, epochs=min(TRIAL_EPOCHS, configuration.language.epochs)),
-        data=configuration.data,
-        data_path=str(data_path),
-        reward_power=configuration.search.reward_power,
-        reward_scale=configuration.search.reward_scale,
-        checkpoint_path=str(paths.child_checkpoint(number)),
     )
+    return trial_of(short, paths, data_path, {"trial_id": number, "seed": 0, "depth": depth, "tokens": path.tokens})
 
 
 def _epoch_seconds(result: TrialResult) -> float:

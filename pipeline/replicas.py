@@ -24,7 +24,6 @@ from pipeline.search import (
     reduce_request,
     reuse_results,
     sample_request,
-    trial_of,
 )
 from pipeline.submit import SOON, Ended, outcome, trial_key
 from pipeline.tables import read_table
@@ -141,7 +140,7 @@ class _Replicas:
         keys = [trial_key(self._search.key, sample["trial_id"]) for sample in fresh]
         self._training |= {key: (batch, sample) for key, sample in zip(keys, fresh, strict=True)}
         if fresh:
-            self._search.tasks.submit(keys, run_trial, [trial_of(self._search, sample) for sample in fresh], 0)
+            self._search.tasks.submit(keys, run_trial, self._search.trials_of(fresh), 0)
 
     def _take_children(self, tasks: Sequence[Ended]) -> None:
         if not tasks:

@@ -35,6 +35,9 @@ class Search:
         """Tells this run's tasks from those of others on the same scheduler."""
         return hashlib.sha256(str(self.paths.folder.resolve()).encode()).hexdigest()[:8]
 
+    def trials_of(self, samples: Sequence[Row]) -> list[Trial]:
+        return [trial_of(self.configuration, self.paths, self.data_path, sample) for sample in samples]
+
     @property
     def duplicates(self) -> str:
         return self.configuration.search.duplicates
@@ -109,9 +112,8 @@ def reuse_results(search: Search, samples: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def trial_of(search: Search, sample: Row) -> Trial:
-    """The child of a sample."""
-    configuration = search.configuration
+def trial_of(configuration: Configuration, paths: RunPaths, data_path: Path, sample: Row) -> Trial:
+    """The child of a row of `samples`."""
     return Trial(
         trial_id=sample["trial_id"],
         seed=sample["seed"],
@@ -121,12 +123,12 @@ def trial_of(search: Search, sample: Row) -> Trial:
         child=configuration.child,
         language=configuration.language,
         data=configuration.data,
-        data_path=str(search.data_path),
+        data_path=str(data_path),
         reward_power=configuration.search.reward_power,
         reward_scale=configuration.search.reward_scale,
         max_parameters=configuration.search.max_parameters,
         max_flops=configuration.search.max_flops,
-        checkpoint_path=str(search.paths.child_checkpoint(sample["trial_id"]).resolve()),
+        checkpoint_path=str(paths.child_checkpoint(sample["trial_id"]).resolve()),
     )
 
 

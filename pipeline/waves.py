@@ -12,7 +12,6 @@ from pipeline.search import (
     reduce_request,
     reuse_results,
     sample_request,
-    trial_of,
 )
 from pipeline.submit import outcome, trial_key
 from tasks.trial import run_trial
@@ -74,7 +73,7 @@ def _train(search: Search, waiting: list[Row]) -> list[Row]:
     if search.duplicates == "reuse":
         waiting = list({sample["architecture_hash"]: sample for sample in reversed(waiting)}.values())[::-1]
     under_way = {trial_key(search.key, sample["trial_id"]): sample for sample in waiting}
-    search.tasks.submit(list(under_way), run_trial, [trial_of(search, sample) for sample in waiting], priority=0)
+    search.tasks.submit(list(under_way), run_trial, search.trials_of(waiting), priority=0)
     rows = []
     while under_way:
         samples = [(ended, under_way.pop(ended.key)) for ended in search.tasks.wait()]

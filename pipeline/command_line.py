@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments`.
+"""The command line: `wavenas run|resume|doctor|status|report|experiments|export|export-trials`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.exit_codes import exit_codes
+from pipeline.export_commands import add_to as add_export_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -157,6 +158,9 @@ def experiments(
             return
         for known, function in EXPERIMENTS.items():
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
+
+
+add_export_commands(app)
 
 
 def _toml(value: object) -> str:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import torch
@@ -21,8 +20,16 @@ from pipeline.export_cell import cell_source, language_model_source
 from pipeline.export_conv import conv_names, conv_source
 from pipeline.export_graphs import Example, write_graphs
 from pipeline.export_text import (
-    CELL_USAGE, FILES, IMAGE_USAGE, LANGUAGE_USAGE, LOAD, MODULE, PREPARE, README, TIE,
-)  # fmt: skip
+    CELL_USAGE,
+    FILES,
+    IMAGE_USAGE,
+    LANGUAGE_USAGE,
+    LOAD,
+    MODULE,
+    PREPARE,
+    README,
+    TIE,
+)
 from pipeline.files import write_atomically
 from pipeline.summary import describe_architecture
 from tasks.data import whiten
@@ -70,8 +77,11 @@ def image_content(network: ConvNet, images: DataSettings) -> Content:
     usage = IMAGE_USAGE.format(channels=network.in_channels)
     return Content(
         [conv_source(network), load, prepare, inspect.getsource(whiten)],
-        "load, prepare", usage, weights, example=example,
-    )  # fmt: skip
+        "load, prepare",
+        usage,
+        weights,
+        example=example,
+    )
 
 
 def language_content(cell: Cell, model: LanguageModel, words: Sequence[str]) -> Content:
@@ -124,9 +134,7 @@ def export_network(
     raise UserError(f"a {type(network).__name__} cannot be exported: allowed are ConvNet and LanguageModel")
 
 
-def write_export(
-    folder: Path, architecture: Any, content: Content, origin: Origin, graphs: bool = True
-) -> list[Path]:
+def write_export(folder: Path, architecture: Any, content: Content, origin: Origin, graphs: bool = True) -> list[Path]:
     """Write a folder, the README last."""
     files = {
         "model.py": _module(content, origin.heading).encode(),
@@ -137,9 +145,8 @@ def write_export(
     if content.words:
         files["vocabulary.json"] = json.dumps(list(content.words), ensure_ascii=False, indent=0).encode() + b"\n"
     try:
+        check_free(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UserError(f"{folder}: is not empty; an export goes into a new folder, or an empty one")
         for name, data in files.items():
             write_atomically(folder / name, data)
         missing = write_graphs(folder, content.example) if graphs and content.example else {}
@@ -150,19 +157,24 @@ def write_export(
     return sorted(folder.iterdir())
 
 
+def check_free(folder: Path) -> None:
+    """Raise UserError for what is neither new nor an empty folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already; an export goes into a new folder, or an empty one")
+
+
 def _module(content: Content, heading: str) -> str:
     body = "\n\n".join(content.parts)
     used = sorted(f"import {name}" for name in IMPORTS if f"{name}." in body)
     used += ["from pathlib import Path"] if "Path" in body else []
     ours = ["import torch", "from torch import Tensor, nn"]
     ours += ["from torch.nn import functional"] if "functional." in body else []
+    ours += ["", "State = tuple[Tensor, Tensor]  # h and c, each [layers, batch, hidden]"] if "State" in body else []
     imports = "\n".join([*used, "", *ours] if used else ours)
-    return MODULE.format(heading=heading, usage=indent(content.usage, " " * 4), imports=imports, body=body)
+    return MODULE.format(heading=heading, usage=content.usage, imports=imports, body=body)
 
 
-def _readme(
-    folder: Path, architecture: Any, content: Content, origin: Origin, missing: dict[str, str]
-) -> str:
+def _readme(folder: Path, architecture: Any, content: Content, origin: Origin, missing: dict[str, str]) -> str:
     files = [f"- `{name}`: {what}" for name, what in FILES.items() if (folder / name).exists()]
     files += [f"- no `{name}`: {why}" for name, why in missing.items()]
     return README.format(

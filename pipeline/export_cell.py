@@ -14,20 +14,21 @@ _RNN = ("h", "c")
 
 _LAYER = '''\
 class CellLayer(nn.Module):
-    """One layer of the cell over a whole sequence: step by step{what}
+    """One layer of the cell over a whole sequence{what}:
 
 {description}
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(torch.empty({leaves}, hidden_size, input_size))  # W{order}
-        self.hidden_weight = nn.Parameter(torch.empty({leaves}, hidden_size, hidden_size))  # U{order}
+        # W and U of {order}
+        self.input_weight = nn.Parameter(torch.empty({leaves}, hidden_size, input_size))
+        self.hidden_weight = nn.Parameter(torch.empty({leaves}, hidden_size, hidden_size))
 {bias}        for weight in self.parameters():
             nn.init.uniform_(weight, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def forward(self, inputs: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs [time, batch, hidden] and the last c of inputs [time, batch, input], first h and c [batch, hidden]."""
+        """Outputs [time, batch, hidden] and the last c, of inputs [time, batch, input]; h and c are [batch, hidden]."""
         wx = torch.bmm(inputs.flatten(0, 1).expand({leaves}, -1, -1), self.input_weight.mT)
         wx = wx.unflatten(1, inputs.shape[:2])  # [{leaves}, time, batch, hidden]
         outputs = []
@@ -95,15 +96,13 @@ def cell_source(cell: Cell, bias: bool) -> str:
     """Classes `CellLayer` and `Cell`."""
     formula, names = formula_of(cell), _register_names(cell)
     leaves = len(formula.leaves)
-    order = ", ".join(names[:leaves])
     return "\n\n".join(
         (
-            "State = tuple[Tensor, Tensor]  # h and c, each [layers, batch, hidden]\n",
             _LAYER.format(
-                what=", with a bias on U h." if bias else ".",
+                what=", with a bias on U h" if bias else "",
                 description=indent(_describe(cell), " " * 4),
                 leaves=leaves,
-                order=f" of {order}" if leaves > 1 else "",
+                order=", ".join(names[:leaves]),
                 bias=" " * 8 + f"self.bias = nn.Parameter(torch.empty({leaves}, hidden_size))\n" if bias else "",
                 add_bias=" + self.bias.unsqueeze(1)" if bias else "",
                 steps=indent("\n".join([*_leaf_steps(formula, names), *_node_steps(formula, names)]), " " * 8),
@@ -122,8 +121,8 @@ def language_model_source(model: LanguageModel, tied: bool) -> str:
 
 def _describe(cell: Cell) -> str:
     if isinstance(cell, CellArchitecture):
-        return cell.describe()
-    return "A long short-term memory." if cell == "lstm" else "A basic recurrent network: h = tanh(W x + U h)."
+        return cell.describe().replace(f"a{cell.previous_cell_index}'", f"b{cell.previous_cell_index}")
+    return "A long short-term memory" if cell == "lstm" else "A basic recurrent network"
 
 
 def _register_names(cell: Cell) -> Sequence[str]:

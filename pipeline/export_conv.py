@@ -136,7 +136,7 @@ def _pooling_point(index: int, network: ConvNet) -> list[str]:
     """Halve, at a pooling point after a layer, whatever is still to be read."""
     to_read = [source for source in range(IMAGE, index + 1) if network.last_readers.get(source, IMAGE) > index]
     halved = [f"{_name(source)} = functional.max_pool2d({_name(source)}, 2, ceil_mode=True)" for source in to_read]
-    return [f"# Pooling point: what was computed so far is read at half the size", *halved]
+    return ["# Pooling point: what was computed so far is read at half the size", *halved]
 
 
 def _name(source: int) -> str:

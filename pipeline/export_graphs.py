@@ -1,7 +1,6 @@
 """The graph of an exported network, as torch.export and as ONNX, for what runs networks without Python code."""
 
 import importlib.util
-import logging
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ TORCH_GRAPH, ONNX_GRAPH = "model.pt2", "model.onnx"
 
 @dataclass(frozen=True)
 class Example:
-    """Inputs to trace a network with; which dimension of each is the batch, that may vary; names of what goes in and out."""
+    """Inputs to trace a network with, names of what goes in and out, and which dimension of each input is the batch."""
 
     inputs: tuple[Any, ...]
     batch_dimensions: tuple[Any, ...]  # nested as the inputs are
@@ -49,10 +48,10 @@ def _trace(model: nn.Module, example: Example) -> torch.export.ExportedProgram:
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, example: Example) -> None:
-    names = {"input_names": list(example.input_names), "output_names": list(example.output_names)}
+    inputs, outputs = list(example.input_names), list(example.output_names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(program, f=path, dynamo=True, external_data=False, verbose=False, **names)
+        torch.onnx.export(program, f=path, input_names=inputs, output_names=outputs, external_data=False, verbose=False)
 
 
 def _import(path: Path) -> ModuleType:

@@ -89,6 +89,6 @@ FILES = {
     "weights.safetensors": "its weights",
     "architecture.json": "the architecture as data",
     "vocabulary.json": "the words by number",
-    "model.pt2": "the network with its weights as a graph, for `torch.export.load`",
-    "model.onnx": "the same for ONNX runtimes",
+    "model.pt2": "network and weights as a graph, for `torch.export.load`; of text it reads one word at a time",
+    "model.onnx": "the same graph for ONNX runtimes",
 }

@@ -79,7 +79,7 @@ class Run:
         ranked = summarise(self.paths).ranked[:n]
         columns = ("trial_id", "reward", "metric", "parameters", "flops")
         return [
-            RankedTrial(*(row[name] for name in columns), self.architecture(row["trial_id"]))  # type: ignore[misc]
+            RankedTrial(**{name: row[name] for name in columns}, architecture=self.architecture(row["trial_id"]))
             for row in ranked
         ]
 

@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Sequence
-from textwrap import indent
+from textwrap import fill, indent
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from models.pool_and_norm import LocalContrastNorm, Pool
 BODY = 8  # spaces before a statement of a method
 LINE = 120
 
+_IN_DOCSTRING: dict[str, Any] = {"initial_indent": " " * 4, "subsequent_indent": " " * 7}
 _NETWORK = '''\
 class Network(nn.Module):
     """The layers, in words:
@@ -45,7 +47,7 @@ def conv_source(network: ConvNet) -> str:
     before, features = _read("features", architecture.loose_ends(), mixed)
     steps += [*before, f"return self.classifier({features}.mean(dim=(2, 3)))"]
     text = _NETWORK.format(
-        description=indent(architecture.describe(), " " * 4),
+        description="\n".join(fill(line, LINE, **_IN_DOCSTRING) for line in architecture.describe().split("\n")),
         layers=indent("\n".join(layers), " " * BODY),
         classes=classifier.out_features,
         channels=network.in_channels,

@@ -136,8 +136,8 @@ def test_the_best_of_a_run_is_exported_as_its_training_begins(finished_run: Path
 @pytest.mark.usefixtures("without_graphs")
 def test_training_again_gives_the_numbers_of_the_search(finished_run: Path, tmp_path: Path) -> None:
     type_in("export", finished_run, "--trial", 3, "--train", "--to", tmp_path / "trained")
-    epochs = load_run(finished_run).epochs().query("trial_id == 3")
-    told = f"after the 2 epochs of training that the search gives, at validation accuracy {epochs.validation_metric.iloc[-1]:.2%}"
+    last = load_run(finished_run).epochs().query("trial_id == 3").validation_metric.iloc[-1]
+    told = f"after the 2 epochs of training that the search gives, at validation accuracy {last:.2%}."
     assert told in (tmp_path / "trained/README.md").read_text()
     weights = tmp_path / "trained/weights.safetensors"
     fresh = load_run(finished_run).build(3).state_dict()["layers.0.0.weight"]

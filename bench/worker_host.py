@@ -1,4 +1,4 @@
-"""Hundreds of Dask workers in one process: `python -m bench.worker_host ADDRESS COUNT` until the scheduler closes them."""
+"""Hundreds of Dask workers in one process: `python -m bench.worker_host ADDRESS COUNT`, until they are closed."""
 
 import asyncio
 import logging

@@ -1,0 +1,30 @@
+"""One attempt at training a child, on a worker of Dask's. Workers import this: no pandas, no pyarrow."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from distributed import get_worker
+
+from tasks.records import Trial, TrialResult
+from tasks.trial import run_trial
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial under the key of its task, and the topic under which its start is made known."""
+
+    key: str
+    topic: str
+    trial: Trial
+
+
+def train_attempt(attempt: Attempt) -> TrialResult:
+    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child."""
+    worker = get_worker()
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    worker.log_event(
+        attempt.topic,
+        {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process},
+    )
+    return run_trial(attempt.trial)

@@ -1,6 +1,9 @@
 """What Dask is told wherever children are trained."""
 
+from pathlib import Path
+
 from cluster.settings import ClusterSettings
+from cluster.worker_setup import OUTPUT
 
 GIB = 2**30
 
@@ -28,3 +31,8 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
         configuration["distributed.dashboard.link"] = f"http://{host}:{{port}}/status"
     return configuration
+
+
+def output_in(folder: Path | None) -> dict[str, str]:
+    """Have processes on this machine print into files of a folder: a child may print megabytes."""
+    return {f"distributed.nanny.pre-spawn-environ.{OUTPUT}": str(folder.resolve())} if folder else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from distributed import get_worker
 
+from cluster.worker_setup import bound_output
 from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
 
@@ -21,6 +22,7 @@ class Attempt:
 
 def train_attempt(attempt: Attempt) -> TrialResult:
     """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child."""
+    bound_output()
     worker = get_worker()
     process = f"{socket.gethostname()}:{os.getpid()}"
     worker.log_event(

@@ -16,6 +16,9 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     configuration: dict[str, object] = {
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.scheduler.allowed-failures": settings.failures_allowed,
+        # A busy machine may take longer than Dask's 15 seconds to begin a worker's process again. On Slurm Dask would
+        # cancel whatever job has the name of the one that lost its worker: the healer alone looks after jobs.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
         "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
         "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
     }

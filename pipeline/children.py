@@ -132,11 +132,17 @@ class Children:
         """End the children whose time is over, with the processes of their workers."""
         assert self._timeout is not None
         latest = time.monotonic() - 60 * (self._timeout + self._grace)
-        hung = {key: child for key, child in self._under_way.items() if child.began_at < latest}
-        for key in hung:
-            reason = f"it did not end within child.timeout_minutes = {self._timeout:g} and {self._grace:g} more"
-            self._tasks.give_up(key, TimeoutError(reason))
-        self._tasks.restart_workers([child.address for child in hung.values()])
+        late = {key: child for key, child in self._under_way.items() if child.began_at < latest}
+        processing = self._tasks.processing() if late else {}
+        hung = []
+        for key, child in late.items():
+            if key in processing.get(child.address, ()):
+                reason = f"it did not end within child.timeout_minutes = {self._timeout:g} and {self._grace:g} more"
+                self._tasks.give_up(key, TimeoutError(reason))
+                hung.append(child.address)
+            else:  # its worker died and Dask will begin it again, or its result is on the way
+                child.began_at = math.inf
+        self._tasks.restart_workers(hung)
 
     def _give_up_for_memory(self, message: Mapping[str, Any]) -> None:
         """Dask ends a process that uses nearly all the memory of its worker. Its child would do it again elsewhere."""

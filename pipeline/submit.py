@@ -98,6 +98,10 @@ class Tasks:
         """The addresses of those there are."""
         return set(self._client.nthreads())
 
+    def processing(self) -> dict[str, Collection[str]]:
+        """The keys of the tasks that each worker has been given and has not done, by its address."""
+        return dict(self._client.processing())
+
     def restart_workers(self, addresses: Sequence[str]) -> None:
         """Have the processes of workers ended and begun anew by their nannies, without waiting for it."""
         if addresses:

@@ -2,9 +2,11 @@
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 from distributed import get_worker
+from distributed.utils import sync
 
 from cluster.worker_setup import bound_output
 from tasks.records import Trial, TrialResult
@@ -25,8 +27,7 @@ def train_attempt(attempt: Attempt) -> TrialResult:
     bound_output()
     worker = get_worker()
     process = f"{socket.gethostname()}:{os.getpid()}"
-    worker.log_event(
-        attempt.topic,
-        {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process},
-    )
+    message = {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process}
+    with suppress(OSError):  # answered, so known before the child can take this process down
+        sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
     return run_trial(attempt.trial)

@@ -31,6 +31,7 @@ class Child:
     begun: int = 0  # attempts, in all
     begun_here: int = 0  # and since it was submitted the last time: Dask begins it again when a worker dies
     unbegun: int = 0
+    bound_to: frozenset[str] = frozenset()  # workers; none: any
     began_at: float = math.inf  # monotonic seconds
     address: str = ""  # of the worker of the last attempt,
     worker: str = "unknown"  # its host and process,
@@ -74,6 +75,7 @@ class Children:
         self._timeout, self._grace = child.timeout_minutes, child.grace_minutes
         tasks.listen(self._topic, self._begin)
         tasks.listen(MEMORY_TOPIC, self._give_up_for_memory)
+        tasks.look_after(self._unbind)
         if self._timeout is not None:
             tasks.look_after(self._give_up_hung)
 
@@ -112,7 +114,17 @@ class Children:
         for child in children:
             one = {self._key(child): child}
             self._under_way |= one
-            self._tasks.submit(list(one), train_attempt, self._attempts(one), AGAIN, workers - {child.address})
+            child.bound_to = frozenset(workers - {child.address})
+            self._tasks.submit(list(one), train_attempt, self._attempts(one), AGAIN, child.bound_to)
+
+    def _unbind(self) -> None:
+        """Dask never looks again at a task whose workers have all gone."""
+        bound = {key: child for key, child in self._under_way.items() if child.bound_to}
+        workers = self._tasks.workers() if bound else set()
+        for key, child in bound.items():
+            if not workers & (child.bound_to | {child.address}):
+                self._tasks.forget(key)
+                self._train_again([self._under_way.pop(key)])
 
     def _key(self, child: Child) -> str:
         """A new key for the task of a child."""

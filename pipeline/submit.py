@@ -81,6 +81,10 @@ class Tasks:
             raise ended.error
         return ended.value  # type: ignore[no-any-return]
 
+    def forget(self, key: str) -> None:
+        """Let a task be, without a word."""
+        self._under_way.pop(key).release()
+
     def give_up(self, key: str, error: BaseException) -> None:
         """Let a task be: `wait` returns it as ended by `error`. It goes on where it runs, but for nobody."""
         self._given_up[key] = error
@@ -127,7 +131,7 @@ class Tasks:
         if stuck:
             log.warning("no process that could be restarted, so busy with a child given up: %s", ", ".join(stuck))
         self._stuck.update(stuck)
-        if self._stuck >= known.keys():
+        if known and self._stuck >= known.keys():
             self._news.put(_raise_all_stuck)
         if with_nanny:
             self._client.restart_workers(with_nanny, timeout=RESTART_TIMEOUT, raise_for_error=False)

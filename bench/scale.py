@@ -98,7 +98,9 @@ def _scheduler(workers: int) -> Iterator[ClusterSettings]:
         address = cluster.scheduler_address
         first = range(0, workers, WORKERS_A_PROCESS)
         counts = [min(WORKERS_A_PROCESS, workers - number) for number in first]
-        hosts = [subprocess.Popen([sys.executable, "-m", "bench.worker_host", address, str(n)]) for n in counts]
+        command = [sys.executable, "-m", "bench.worker_host", address]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Dask's nannies and Slurm's jobs are told
+        hosts = [subprocess.Popen([*command, str(count)], env=one_thread) for count in counts]
         try:
             cluster.wait_for_workers(workers, timeout=600)
             yield ClusterSettings(kind="address", address=address)

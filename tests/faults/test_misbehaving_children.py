@@ -53,7 +53,8 @@ def test_each_has_its_row_and_the_search_goes_on(mode: str, tmp_path: Path) -> N
         output = search_table(full_table(tmp_path), folder, *sets, "--samples", "24")
     results = results_of(folder)
     assert results.index.tolist() == list(range(24))
-    assert {trial: (results.status[trial], results.attempts[trial]) for trial in EXPECTED} == EXPECTED
+    for trial, (status, attempts) in EXPECTED.items():  # a result that was lost with its worker is an attempt more
+        assert results.status[trial] == status and results.attempts[trial] >= attempts, results.loc[trial]
     assert (results.status.drop(list(EXPECTED)) == "ok").all()
     assert results.error[1].count("RuntimeError: a bug") == 2 and "attempt 2 on " in results.error[1]
     assert "its worker died 2 times" in results.error[5] and "attempt 1 on " in results.error[5]

@@ -9,7 +9,7 @@ from functools import partial
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
 
 log = logging.getLogger("wavenas")
 A = TypeVar("A")
@@ -18,6 +18,7 @@ PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
 RESTART_TIMEOUT = 60.0  # seconds
 BROKEN = ("error", "cancelled", "lost")
+RUNS = 20  # of a controller's task, on ever other workers that die
 SOON = 10  # priority of what a controller waits for, before any waiting child
 
 
@@ -36,6 +37,7 @@ class Tasks:
     def __init__(self, client: Client, check: Callable[[], None] = lambda: None) -> None:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
+        self._runs_left: dict[str, int] = {}  # of a controller's tasks
         self._given_up: dict[str, BaseException] = {}
         self._looks: list[Callable[[], None]] = []
         self._look_at = 0.0
@@ -56,6 +58,8 @@ class Tasks:
         for future in futures:
             self._under_way[future.key] = future
             self._watch(future)
+            if priority == SOON:
+                self._runs_left[future.key] = RUNS
 
     def wait(self) -> list[Ended]:
         """The tasks that ended since the last call, at least one. Their results leave the cluster.
@@ -69,6 +73,7 @@ class Tasks:
             ended += self._collect([self._under_way[key] for key in keys if key not in given_up])
             for task in ended:
                 self._under_way.pop(task.key).release()
+                self._runs_left.pop(task.key, None)
             if ended:
                 return ended
 
@@ -166,7 +171,8 @@ class Tasks:
 
     def _collect(self, futures: list[Future]) -> list[Ended]:
         """Outcomes of futures. Those whose result was lost with its worker run again, and are watched again."""
-        ended = [Ended(future.key, None, future.exception()) for future in futures if future.status in BROKEN]
+        broken = [Ended(future.key, None, future.exception()) for future in futures if future.status in BROKEN]
+        ended = [task for task in broken if not self._run_again(task)]
         finished = {future.key: future for future in futures if future.status == "finished"}
         ended += [Ended(key, value) for key, value in self._gather(finished).items()]
         known = {task.key for task in ended}
@@ -174,6 +180,15 @@ class Tasks:
             if future.key not in known:
                 self._watch(future)
         return ended
+
+    def _run_again(self, task: Ended) -> bool:
+        """Whether a controller's task that met workers which children killed is run once more: it kills none itself."""
+        if not isinstance(task.error, KilledWorker) or self._runs_left.get(task.key, 0) == 0:
+            return False
+        log.warning("%s met workers that died, and is run again", task.key)
+        self._runs_left[task.key] -= 1
+        self._client.retry([self._under_way[task.key]])
+        return True
 
     def _gather(self, futures: dict[str, Future]) -> dict[str, Any]:
         """The results that can be had now."""

@@ -20,7 +20,8 @@ TINY = [
     "space.options.num_filters=[2,3,4]", "data.num_train=1000", "data.num_validation=100", "child.epochs=2",
     "cluster.workers=2",
 ]  # fmt: skip
-CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second"]  # what may differ between equal runs
+# what may differ between equal runs
+CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attempts", "error"]
 
 
 def wavenas(*arguments: str | Path) -> list[str]:

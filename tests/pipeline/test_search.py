@@ -142,7 +142,7 @@ def test_interrupted_it_prints_the_command_that_resumes_it(number: int, finished
     assert_same_run(folder, finished_run)
 
 
-def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> None:
+def test_a_child_whose_worker_keeps_dying_is_lost(tmp_path: Path) -> None:
     task = "child.task=deadly_task:die_unless_first"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # workers find the module there
     command = tiny_run(
@@ -151,7 +151,7 @@ def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> N
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
-    assert results.status.tolist() == ["ok", "failed"]
+    assert results.status.tolist() == ["ok", "lost_worker"]
     assert results.attempts[1] == 2 and "its worker died 2 times" in results.error[1]
     updates = pd.read_parquet(tmp_path / "run" / "updates")
     assert (updates.num_ok[0], updates.num_failed[0]) == (1, 1) and updates.mean_reward[0] == results.reward[0]

@@ -16,8 +16,9 @@ from models.evolution import Individual
 from pipeline.errors import DamagedError, UserError
 from pipeline.files import write_atomically, writing
 from pipeline.run_paths import RunPaths
-from pipeline.seals import check_archive, seal_archive
+from pipeline.seals import check_archive
 from tasks.records import Moments, PolicyState
+from tasks.sealed import seal
 
 KEPT = 3
 
@@ -49,7 +50,7 @@ def save_checkpoint(paths: RunPaths, state: SearchState, in_use: Collection[int]
         paths.checkpoints.mkdir(exist_ok=True)
     content = io.BytesIO()
     torch.save(_to_plain(state), content)
-    write_atomically(paths.checkpoint(state.policy.version), seal_archive(content.getvalue()))
+    write_atomically(paths.checkpoint(state.policy.version), seal(content.getvalue()))
     needed = {paths.checkpoint(version) for version in in_use}
     with writing(paths.checkpoints):
         for old in checkpoint_files(paths)[:-KEPT]:

@@ -144,12 +144,12 @@ def status(folder: RunFolder) -> None:
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
-        from pipeline.checks import find_own_modules
+        from pipeline.checks import without_foreign_code
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
-        find_own_modules()
-        for path in write_report(*open_run(folder)):
+        paths, configuration = open_run(folder)
+        for path in write_report(paths, without_foreign_code(configuration)):
             typer.echo(path)
 
 

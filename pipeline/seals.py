@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.errors import DamagedError
 from pipeline.files import write_atomically
+from tasks.sealed import DIGEST_BYTES, unseal
 
-DIGEST_BYTES = 32
 PARQUET_END = 8  # the footer's length in four bytes, and PAR1
 CHANGED = "is not as it was written, a checksum does not match"
 
@@ -33,18 +33,12 @@ def check_parquet(path: Path) -> bytes:
     return content
 
 
-def seal_archive(content: bytes) -> bytes:
-    """A zip archive, such as torch.save makes, with a digest after its end."""
-    return content + hashlib.sha256(content).digest()
-
-
 def check_archive(path: Path) -> bytes:
-    """The content of a file before it was sealed. Raises DamagedError."""
-    sealed = path.read_bytes()
-    content, digest = sealed[:-DIGEST_BYTES], sealed[-DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != digest:
-        raise DamagedError(f"{path}: {CHANGED}")
-    return content
+    """The content of a file before it was sealed by `tasks.sealed`. Raises DamagedError."""
+    try:
+        return unseal(path.read_bytes())
+    except ValueError as error:
+        raise DamagedError(f"{path}: {CHANGED}") from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ resume report status verify repair: $(READY)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

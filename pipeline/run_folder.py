@@ -62,7 +62,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             content = json.loads(path.read_bytes())
         except (ValueError, RecursionError):
             content = {}
-        if isinstance(content, dict) and "sha256" not in content and "format" in content:
+        if isinstance(content, dict) and "sha256" not in content and content.get("format", FORMAT) != FORMAT:
             return content
         raise DamagedError(f"{error}; `{command('repair', path.parent)}` puts its copy in its place") from error
 

@@ -15,10 +15,14 @@ from pipeline.rows import Row
 from pipeline.schemas import TABLES
 
 Entry = dict[str, list[Row]]
+UNWRITTEN = b"\0\0"  # blocks of the last line that a power cut kept from the disk read as zeros; rows have none
 
 
 class Journal:
-    """Lines of a checksum and the rows of some tables as JSON. Only the last line can be torn, by a crash."""
+    """Lines of a checksum and the rows of some tables as JSON. Only the last line can be torn, by a crash.
+
+    A torn line lacks its end, or a block; any other mismatch is damage to rows that were promised, and an error.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open it, cutting off a torn last line, whose rows were never promised. Raises DamagedError, DiskError."""
@@ -62,22 +66,27 @@ def read_journal(path: Path) -> tuple[list[Entry], int]:
     entries: list[Entry] = []
     length = 0
     for number, line in enumerate(lines[:-1], start=1):
-        checksum, _, body = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(body):
-            if number < len(lines) - 1 or lines[-1]:
-                raise DamagedError(
-                    f"{path}, line {number}: the checksum does not match, the file was changed or damaged"
-                )
-            break
-        entries.append(_entry(body, f"{path}, line {number}"))
+        where = f"{path}, line {number}"
+        if (body := _body(line)) is None:
+            if number == len(lines) - 1 and not lines[-1] and UNWRITTEN in line:
+                return entries, length
+            raise DamagedError(f"{where}: the checksum does not match, the file was changed or damaged")
+        entries.append(_entry(body, where))
         length += len(line) + 1
+    if _body(lines[-1][:-1]) is not None:
+        raise DamagedError(f"{path}, line {len(lines)}: does not end as it was written")
     return entries, length
 
 
 def whole_lines(path: Path) -> bytes:
     """The lines whose checksums match, wherever they are."""
-    lines = [line.partition(b" ") for line in path.read_bytes().split(b"\n")[:-1]]
-    return b"".join(b"%b %b\n" % (check, body) for check, _, body in lines if check == b"%08x" % zlib.crc32(body))
+    return b"".join(line + b"\n" for line in path.read_bytes().split(b"\n") if _body(line) is not None)
+
+
+def _body(line: bytes) -> bytes | None:
+    """The rows of a line as JSON, where its checksum matches."""
+    checksum, _, body = line.partition(b" ")
+    return body if checksum == b"%08x" % zlib.crc32(body) else None
 
 
 def journal_line(rows: Mapping[str, Sequence[Row]]) -> bytes:

@@ -149,8 +149,8 @@ def frames(chance: random.Random) -> pa.Table:
     rows = chance.randrange(0, 4)
     kinds: list[Callable[[], Any]] = [
         lambda: chance.randrange(5), lambda: chance.random(), lambda: chance.choice("xyz"), lambda: None,
-        lambda: chance.random() < 0.5, lambda: b"\xff", lambda: pd.Timestamp("2020-01-01"), lambda: [1], lambda: {"k": 1},
-        lambda: float("nan"), lambda: float("inf"), lambda: pd.Timedelta(1), lambda: 2**63 - 1,
+        lambda: chance.random() < 0.5, lambda: b"\xff", lambda: pd.Timestamp("2020-01-01"), lambda: [1],
+        lambda: {"k": 1}, lambda: float("nan"), lambda: float("inf"), lambda: pd.Timedelta(1), lambda: 2**63 - 1,
     ]  # fmt: skip
     columns = {}
     for name in chance.sample(["a", "b", "r", "a.b", "c"], chance.randrange(0, 5)):

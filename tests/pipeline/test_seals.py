@@ -67,7 +67,7 @@ def test_a_flip_of_any_bit_and_any_cut_are_errors_that_name_the_file(kind: str, 
     read(path)
     whole = path.read_bytes()
     chance = random.Random(0)
-    for place in range(len(whole)) if len(whole) < 1_000 else sorted(chance.sample(range(len(whole)), 1_000)):
+    for place in range(len(whole)) if len(whole) < 400 else sorted(chance.sample(range(len(whole)), 400)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :])
         with pytest.raises(DamagedError, match=path.name):
             read(path)
@@ -80,20 +80,29 @@ def test_a_flip_of_any_bit_and_any_cut_are_errors_that_name_the_file(kind: str, 
         read(path)
 
 
-def test_a_flip_of_any_bit_of_a_journal_is_found_or_is_a_torn_last_line(tmp_path: Path) -> None:
+def test_a_flip_of_any_bit_of_a_journal_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    for place in range(len(whole)):
+        ends_line = whole[place] == ord("\n")
+        for bit in range(8) if ends_line else [chance.randrange(8)]:
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            with pytest.raises(DamagedError, match=r"journal\.jsonl, line"):
+                read_journal(path)
+
+
+def test_a_line_that_a_crash_tore_is_cut_off(tmp_path: Path) -> None:
     path = journal(tmp_path)
     whole = path.read_bytes()
     last = len(b"".join(whole.splitlines(keepends=True)[:-1]))
-    for place in range(len(whole)):
-        for bit in range(8):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-            try:
-                entries, length = read_journal(path)
-            except DamagedError as error:
-                assert "journal.jsonl, line" in str(error)
-            else:
-                assert place >= last and [entry["updates"][0]["update"] for entry in entries] == [0, 1]
-                assert length == last
+    for torn in [
+        *(whole[:end] for end in range(last, len(whole))),
+        whole[: last + 20] + bytes(20) + whole[last + 40 :],
+    ]:
+        path.write_bytes(torn)
+        entries, length = read_journal(path)
+        assert [entry["updates"][0]["update"] for entry in entries] == [0, 1] and length == last
 
 
 def test_torch_takes_no_notice_of_a_flipped_bit_in_a_weight(tmp_path: Path) -> None:

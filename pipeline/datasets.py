@@ -132,7 +132,7 @@ def _check_rows(path: Path, expected: int) -> None:
         raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
     columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     if not {"img.bytes", "label"} <= columns:
@@ -146,8 +146,9 @@ def _check_rows(path: Path, expected: int) -> None:
 def _decode_parquet(path: Path) -> Arrays:
     try:
         table = pq.read_table(path, columns=["img", "label"])
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
+    _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)
     if labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels from {labels.min()} to {labels.max()}; allowed are 0 to 9")
@@ -164,6 +165,14 @@ def _decode_parquet(path: Path) -> Arrays:
             )
         images[row] = image.transpose(2, 0, 1)
     return {"images": images, "labels": labels}
+
+
+def _check_columns(path: Path, table: pa.Table) -> None:
+    img, label = table["img"].type, table["label"]
+    if not pa.types.is_struct(img) or not pa.types.is_binary(img.field("bytes").type):
+        raise UserError(f"{path}: column img holds {img}; looked for img.bytes, encoded images")
+    if not pa.types.is_integer(label.type) or label.null_count:
+        raise UserError(f"{path}: column label holds {label.type}, {label.null_count} missing; allowed are 0 to 9")
 
 
 def _load_torchvision(folder: Path) -> Arrays:

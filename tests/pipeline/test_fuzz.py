@@ -81,7 +81,7 @@ def test_assignments_that_pass_are_checked_before_anything_starts(tier: int) -> 
     numbers = st.integers(-2, 70) | st.floats(-2, 2) | st.sampled_from(["none", "true", '"x"', "[1, 2]", "{}"])
     options = ["space.options.num_filters", "space.options.filter_heights", "space.options.depth", "space.function"]
     key = st.sampled_from([*KEYS, *options])
-    names = st.sampled_from(EXPERIMENTS)
+    names = st.sampled_from(list(EXPERIMENTS))
 
     def attempt(case: tuple[str, list[tuple[str, Any]]]) -> None:
         name, assignments = case
@@ -113,9 +113,8 @@ def test_config_json(tier: int, tmp_path: Path) -> None:
     def attempt(seed: int) -> None:
         chance = random.Random(seed)
         if chance.random() < 0.5:  # a stranger's, sealed
-            write_json(
-                path, mutated({key: whole[key] for key in ("format", "configuration", "packages")}, chance) or {}
-            )
+            changed = mutated({key: whole[key] for key in ("format", "configuration", "packages")}, chance)
+            write_json(path, changed if isinstance(changed, dict) else {"format": 3, "configuration": changed})
         else:
             content = bytearray(written)
             for _ in range(chance.randrange(1, 4)):

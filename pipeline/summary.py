@@ -45,7 +45,9 @@ def summarise(paths: RunPaths) -> SearchSummary:
     ).to_pylist()
     samples = {row["trial_id"]: row for row in drawn}
     counted = [row for row in results if row["status"] in COUNTED]
-    joined = [{**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok"]
+    joined = [
+        {**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok" and row["trial_id"] in samples
+    ]
     best: dict[str, Row] = {}
     for row in sorted(joined, key=lambda row: (-row["reward"], row["trial_id"])):
         best.setdefault(row["architecture_hash"], row)

@@ -91,7 +91,7 @@ def test_assignments_that_pass_are_checked_before_anything_starts(tier: int) -> 
         assume(configuration.controller.hidden_units < 100 and configuration.controller.num_layers < 5)
         check_configuration(configuration)
 
-    try_many(tier, 30, st.tuples(names, st.lists(st.tuples(key, numbers), min_size=1, max_size=2)), attempt)
+    try_many(tier, 15, st.tuples(names, st.lists(st.tuples(key, numbers), min_size=1, max_size=2)), attempt)
 
 
 def mutated(data: Any, chance: random.Random) -> Any:

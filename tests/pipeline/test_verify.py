@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import assert_same_run, search_table, type_in
-from test_recovery import flip
+from test_recovery import SHORT, flip
 
 from pipeline import tables, waves
 from pipeline.checkpoints import checkpoint_files
@@ -17,7 +17,7 @@ from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
 from pipeline.tables import part_files, write_part
 
-STEPS = 13  # of 20: the run is interrupted in the wave after
+STEPS = 5  # of 8: the run is interrupted in the wave after
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     pd.DataFrame(rows).to_parquet(folder / "table.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "PART_ROWS", 30)
+        patch.setattr(tables, "PART_ROWS", 16)
         patch.setattr(tables, "JOURNAL_ROWS", 1)
-        search_table(folder / "table.parquet", folder / "reference")
+        search_table(folder / "table.parquet", folder / "reference", *SHORT)
         add = waves.add_results
 
         def stop(search: object, ended: list[object]) -> list[object]:
@@ -41,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return add(search, ended)  # type: ignore[arg-type]
 
         patch.setattr(waves, "add_results", stop)
-        search_table(folder / "table.parquet", folder / "run", expected=130)
+        search_table(folder / "table.parquet", folder / "run", *SHORT, expected=130)
     return folder
 
 
@@ -58,7 +58,7 @@ def contents(folder: Path) -> list[bytes]:
 
 def test_a_whole_run_passes_in_the_midst_of_a_wave_too(run: Path, runs: Path) -> None:
     output = type_in("verify", run)
-    assert "BAD" not in output and "The run is whole." in output and "ok   updates: 13 rows" in output
+    assert "BAD" not in output and "The run is whole." in output and "ok   updates: 5 rows" in output
     before = sorted(contents(run))
     assert "Nothing had to be set aside." in type_in("repair", run)
     assert sorted(contents(run)) == before
@@ -77,7 +77,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("how", ["flipped", "cut"])
+@pytest.mark.parametrize("how", ["flipped", pytest.param("cut", marks=pytest.mark.faults)])
 def test_what_is_damaged_is_named_set_aside_and_made_up_for(kind: str, how: str, run: Path, runs: Path) -> None:
     path = FILES[kind](run)
     flip(path, 300) if how == "flipped" else path.write_bytes(path.read_bytes()[:200])
@@ -94,7 +94,7 @@ def test_what_is_damaged_is_named_set_aside_and_made_up_for(kind: str, how: str,
         assert "The run is whole." in type_in("verify", run)
         assert_same_run(run, runs / "reference")
     else:  # rows that a checkpoint stands on; the controller comes out the same
-        results, expected = (pd.read_parquet(folder / "updates").iloc[-6:] for folder in (run, runs / "reference"))
+        results, expected = (pd.read_parquet(folder / "updates").iloc[-2:] for folder in (run, runs / "reference"))
         pd.testing.assert_frame_equal(
             results.drop(columns=["seconds", "duplicates"]).reset_index(drop=True),
             expected.drop(columns=["seconds", "duplicates"]).reset_index(drop=True),
@@ -110,7 +110,7 @@ def test_rows_that_a_checkpoint_stands_on_are_gone_but_the_controller_stands(run
     type_in("resume", run)
     kept = pd.read_parquet(run / "results").sort_values("trial_id", ignore_index=True)
     expected = pd.read_parquet(runs / "reference" / "results").sort_values("trial_id", ignore_index=True)
-    assert len(kept) == 160 - lost
+    assert len(kept) == 64 - lost
     assert kept.reward.tolist() == expected[expected.trial_id.isin(kept.trial_id)].reward.tolist()
 
 
@@ -133,8 +133,7 @@ def test_rows_that_contradict_are_found_and_taken_out(run: Path, runs: Path) -> 
     first, second = part_files(run / "samples")[:2]
     rows = [pq.read_table(part).to_pylist() for part in (first, second)]
     write_part(second, [rows[0][0], *rows[1]], TABLES["samples"])
-    assert "BAD  samples: 105 rows" not in (output := type_in("verify", run, expected=1))
-    assert "more than one row for trial_id 0" in output
+    assert "more than one row for trial_id 0" in type_in("verify", run, expected=1)
     type_in("repair", run)
     type_in("resume", run)
     assert_same_run(run, runs / "reference")

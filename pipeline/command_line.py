@@ -145,11 +145,14 @@ def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
         from pipeline.checks import without_foreign_code
+        from pipeline.files import writing
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
         paths, configuration = open_run(folder)
-        for path in write_report(paths, without_foreign_code(configuration)):
+        with writing(paths.report):
+            written = write_report(paths, without_foreign_code(configuration))
+        for path in written:
             typer.echo(path)
 
 

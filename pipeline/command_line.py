@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|verify|repair|experiments`.
+"""The command line: `wavenas run|resume|doctor|status|report|verify|repair|experiments|export|export-trials`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import verify
 from pipeline.exit_codes import exit_codes
+from pipeline.export_commands import add_to as add_export_commands
+from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -19,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-verify.register(app)
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
 ClusterOption = Annotated[
     str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
@@ -170,6 +170,10 @@ def experiments(
             return
         for known, function in EXPERIMENTS.items():
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
+
+
+add_export_commands(app)
+add_verify_commands(app)
 
 
 def _toml(value: object) -> str:

@@ -1,4 +1,7 @@
-"""Errors of a command as messages and exit codes: 1 the run failed, 2 something given was wrong, 130 interrupted."""
+"""How every command ends: a message and an exit code, and no traceback for what a user can mend.
+
+1 the run failed, 2 something given was wrong, 130 interrupted.
+"""
 
 import os
 import sys

@@ -10,7 +10,7 @@ from pipeline.exit_codes import exit_codes
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
 
 
-def register(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(repair)
 

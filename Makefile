@@ -1,6 +1,7 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
+#   make verify RUN=NAME    make repair RUN=NAME
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status test test-gpu test-slurm bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair test test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,12 +34,12 @@ doctor: $(READY)
 	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 resume: WHICH = $(WHERE) $(ARGS)
-resume report status: $(READY)
+resume report status verify repair: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments|export|export-trials`.
+"""The command line: `wavenas run|resume|doctor|status|report|verify|repair|experiments|export|export-trials`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -12,6 +12,7 @@ import typer
 
 from pipeline.exit_codes import exit_codes
 from pipeline.export_commands import add_to as add_export_commands
+from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -86,7 +87,15 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
+def resume(
+    folder: RunFolder,
+    cluster: ClusterOption = None,
+    site: SiteOption = None,
+    set_: SetOption = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on though code or packages are others now; it is recorded.")
+    ] = False,
+) -> None:
     """Go on with an interrupted run, on the cluster it was on or on another."""
     with exit_codes() as interrupted:
         from pipeline.run_folder import open_run
@@ -96,7 +105,7 @@ def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = 
         from pipeline.driver import resume_run
 
         interrupted.append(folder)
-        resume_run(folder, configuration, _console(f"Going on with {folder}"))
+        resume_run(folder, configuration, _console(f"Going on with {folder}"), accept_changes)
         _what_next(folder)
 
 
@@ -135,12 +144,15 @@ def status(folder: RunFolder) -> None:
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
-        from pipeline.checks import find_own_modules
+        from pipeline.checks import without_foreign_code
+        from pipeline.files import writing
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
-        find_own_modules()
-        for path in write_report(*open_run(folder)):
+        paths, configuration = open_run(folder)
+        with writing(paths.report):
+            written = write_report(paths, without_foreign_code(configuration))
+        for path in written:
             typer.echo(path)
 
 
@@ -161,6 +173,7 @@ def experiments(
 
 
 add_export_commands(app)
+add_verify_commands(app)
 
 
 def _toml(value: object) -> str:

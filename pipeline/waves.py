@@ -2,13 +2,13 @@
 
 import time
 
-from pipeline.checkpoints import SearchState, load_checkpoint, save_checkpoint
+from pipeline.checkpoints import SearchState, save_checkpoint
+from pipeline.recovery import last_state
 from pipeline.rows import Row, update_row
 from pipeline.search import (
     Search,
     add_results,
     add_samples,
-    first_state,
     reduce_request,
     results_to_keep,
     reuse_results,
@@ -19,7 +19,7 @@ from tasks.waves import reduce_wave, sample_wave
 
 def run_waves(search: Search) -> SearchState:
     """Run waves until all samples are drawn, from the last checkpoint on. Interrupted at any moment, it can go on."""
-    state = load_checkpoint(search.paths) or first_state(search.configuration)
+    state = last_state(search)
     while state.samples < search.configuration.search.samples:
         state = _run_wave(search, state)
     search.tables.commit()

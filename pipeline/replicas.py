@@ -225,7 +225,7 @@ def open_minibatches(search: Search, state: SearchState) -> list[Minibatch]:
             snapshot = replace(first_state(search.configuration).policy, version=version)
         batch = Minibatch(wave, rows[0]["replica"], snapshot, len(rows), rows, recorded=wave in place)
         ended = [results[row["trial_id"]] for row in rows if row["trial_id"] in results]
-        batch.results = {row["trial_id"]: row for row in ended} if batch.recorded else results_to_keep(search, ended)
+        batch.results = results_to_keep(search, ended, batch.recorded)
         batches.append(batch)
     last = {b.wave: max((row["ended_at"] for row in b.results.values()), default=NEVER) for b in batches}
     return sorted(batches, key=lambda batch: (place.get(batch.wave, math.inf), last[batch.wave], batch.wave))

@@ -109,12 +109,13 @@ def add_results(search: Search, ended: Sequence[tuple[Row, TrialResult]]) -> lis
     return rows
 
 
-def results_to_keep(search: Search, results: Sequence[Row]) -> dict[int, Row]:
-    """Rows of `results` by trial, of waves that are still open. Trials that failed in an earlier session are dropped:
+def results_to_keep(search: Search, results: Sequence[Row], recorded: bool) -> dict[int, Row]:
+    """Rows of `results` by trial, of a wave that is to be taken in.
 
-    what made them fail may be mended by now, so they are trained again.
+    Trials that failed in an earlier session are dropped: what made them fail may be mended by now, so they are trained
+    again. Unless the wave's step is recorded in `updates`, and is to be taken again with the same numbers.
     """
-    kept = {row["trial_id"]: row for row in results if row["status"] in COUNTED}
+    kept = {row["trial_id"]: row for row in results if recorded or row["status"] in COUNTED}
     search.progress.children_again(len(results) - len(kept))
     return kept
 

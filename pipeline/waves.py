@@ -60,7 +60,8 @@ def _samples_of_wave(search: Search, state: SearchState) -> list[Row]:
 def _results_of_wave(search: Search, state: SearchState, samples: list[Row]) -> list[Row]:
     """The wave's rows of `results` in sample order; only trials without one are trained, or take another's result."""
     written = [row for row in search.tables.recent("results") if row["wave"] == state.waves]
-    results = results_to_keep(search, written)
+    recorded = any(row["wave"] == state.waves for row in search.tables.recent("updates"))
+    results = results_to_keep(search, written, recorded)
     search.progress.wave_started(state.waves, len(samples), len(results))
     while waiting := [sample for sample in samples if sample["trial_id"] not in results]:
         rows = reuse_results(search, waiting) or _train(search, waiting)

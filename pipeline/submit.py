@@ -3,17 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
+from threading import Timer
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
+from pipeline.progress import log
 from tasks.records import TrialResult
 
 A = TypeVar("A")
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
-BROKEN = ("error", "cancelled", "lost")
+LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
 
 
@@ -26,16 +28,31 @@ class Ended:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What a task was submitted as."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+    priority: int
+
+
 class Tasks:
-    """The tasks of one run on the cluster. `check` raises where the cluster will not come back."""
+    """The tasks of one run on the cluster. `check` raises where the cluster will not come back.
+
+    When the connection to the scheduler is lost, Dask forgets what was submitted, and then connects again: the tasks
+    under way are submitted once more.
+    """
 
     def __init__(self, client: Client, check: Callable[[], None] = lambda: None) -> None:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
+        self._calls: dict[str, _Call] = {}  # of those under way
         self._ended: Queue[str] = Queue()
 
     def submit(self, keys: Sequence[str], function: Callable[[A], Any], arguments: Sequence[A], priority: int) -> None:
         """Start a function on each of the arguments."""
+        self._calls |= {key: _Call(function, argument, priority) for key, argument in zip(keys, arguments, strict=True)}
         for future in self._client.map(function, arguments, key=list(keys), pure=False, priority=priority):
             self._under_way[future.key] = future
             self._watch(future)
@@ -48,6 +65,7 @@ class Tasks:
                 keys.append(self._ended.get())
             ended = self._collect([self._under_way[key] for key in keys])
             for task in ended:
+                del self._calls[task.key]
                 self._under_way.pop(task.key).release()
             if ended:
                 return ended
@@ -69,15 +87,31 @@ class Tasks:
                 self._check()
 
     def _collect(self, futures: list[Future]) -> list[Ended]:
-        """Outcomes of futures. Those whose result was lost with its worker run again, and are watched again."""
-        ended = [Ended(future.key, None, future.exception()) for future in futures if future.status in BROKEN]
+        """Outcomes of futures. Those whose result was lost run again, and are watched again."""
+        ended = [Ended(future.key, None, future.exception()) for future in futures if future.status == "error"]
         finished = {future.key: future for future in futures if future.status == "finished"}
         ended += [Ended(key, value) for key, value in self._gather(finished).items()]
         known = {task.key for task in ended}
-        for future in futures:
-            if future.key not in known:
+        waiting = [future for future in futures if future.key not in known]
+        self._submit_again([future for future in waiting if future.status == "cancelled"])
+        for future in waiting:
+            if future.status != "cancelled":
                 self._watch(future)
         return ended
+
+    def _submit_again(self, cancelled: list[Future]) -> None:
+        """Nobody cancels a task, so the connection to the scheduler was lost, and is there again or soon will be."""
+        if not cancelled:
+            return
+        self._check()
+        log.warning("the connection to the scheduler was lost: %d tasks are submitted again", len(cancelled))
+        for future in cancelled:
+            call = self._calls[future.key]
+            again = self._client.submit(
+                call.function, call.argument, key=future.key, pure=False, priority=call.priority
+            )
+            self._under_way[future.key] = again
+            self._watch(again)
 
     def _gather(self, futures: dict[str, Future]) -> dict[str, Any]:
         """The results that can be had now."""
@@ -87,12 +121,15 @@ class Tasks:
 
         try:
             values = self._client.sync(gather, callback_timeout=GATHER_TIMEOUT) if futures else {}
-        except TimeoutError:
+        except (TimeoutError, OSError):  # of a worker that died, or of a connection that broke
             return {}
         return {key: value for key, value in values.items() if futures[key].status == "finished"}
 
     def _watch(self, future: Future) -> None:
-        future.add_done_callback(lambda done: self._ended.put(done.key))
+        if future.status == "lost":  # Dask takes it for done
+            Timer(LOST_PATIENCE, self._ended.put, [future.key]).start()
+        else:
+            future.add_done_callback(lambda done: self._ended.put(done.key))
 
 
 def trial_key(run_key: str, trial_id: int) -> str:

@@ -6,6 +6,7 @@ commands that need them, so that help is quick.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -177,6 +178,8 @@ def _exit_codes() -> Iterator[list[Path]]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be written: who insists need not wait
+            signal.signal(number, lambda *_: os._exit(130))
         from pipeline.run_folder import resume_command
 
         typer.echo("\nInterrupted.", err=True)

@@ -1,21 +1,17 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments`.
+"""The command line: `wavenas run|resume|doctor|status|report|experiments|export|export-trials`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
 """
 
 import json
-import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.exit_codes import exit_codes
+from pipeline.export_commands import add_to as add_export_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -67,7 +63,7 @@ def run(
         "data.folder": data, "search.policy": policy, "search.samples": samples,
         "search.seed": seed, "space.function": space, "child.task": task,
     }  # fmt: skip
-    with _exit_codes() as interrupted:
+    with exit_codes() as interrupted:
         from pipeline.configuration import override
         from pipeline.experiments import experiment_named, with_own_space, with_table
         from pipeline.site import cluster_options, with_site
@@ -92,7 +88,7 @@ def run(
 @app.command()
 def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
     """Go on with an interrupted run, on the cluster it was on or on another."""
-    with _exit_codes() as interrupted:
+    with exit_codes() as interrupted:
         from pipeline.run_folder import open_run
         from pipeline.site import with_other_cluster
 
@@ -113,7 +109,7 @@ def doctor(
     set_: SetOption = None,
 ) -> None:
     """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.configuration import override
         from pipeline.doctor import examine
         from pipeline.experiments import experiment_named
@@ -129,7 +125,7 @@ def doctor(
 @app.command()
 def status(folder: RunFolder) -> None:
     """Tell how far a run is, also while it is going on."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.status import status_text
 
         typer.echo(status_text(folder))
@@ -138,7 +134,7 @@ def status(folder: RunFolder) -> None:
 @app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.checks import find_own_modules
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
@@ -156,7 +152,7 @@ def experiments(
     from pipeline.configuration import to_dict
     from pipeline.experiments import EXPERIMENTS, experiment_named
 
-    with _exit_codes():
+    with exit_codes():
         if name is not None:
             typer.echo(json.dumps(to_dict(experiment_named(name)), indent=2))
             return
@@ -164,40 +160,11 @@ def experiments(
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
 
 
+add_export_commands(app)
+
+
 def _toml(value: object) -> str:
     return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
-
-
-@contextmanager
-def _exit_codes() -> Iterator[list[Path]]:
-    """Turn errors into messages and exit codes. A folder put into the list is one that can be resumed."""
-    resumable: list[Path] = []
-    try:
-        yield resumable
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be written: who insists need not wait
-            signal.signal(number, lambda *_: os._exit(130))
-        from pipeline.run_folder import resume_command
-
-        typer.echo("\nInterrupted.", err=True)
-        if resumable and (resumable[0] / "config.json").exists():
-            typer.echo(f"Nothing that ended is lost. Go on with: {resume_command(resumable[0])}", err=True)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except Exception as error:  # told in short here, and in whole in the log
-        if not resumable or not (resumable[0] / "run.log").exists():
-            raise
-        from pipeline.run_folder import resume_command
-
-        typer.echo(f"error: the run failed with {type(error).__name__}: {error}", err=True)
-        typer.echo(f"The traceback is in {resumable[0]}/run.log. Nothing that ended is lost.", err=True)
-        typer.echo(f"Once the cause is mended, go on with: {resume_command(resumable[0])}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]

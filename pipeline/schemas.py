@@ -1,5 +1,6 @@
 """The Parquet tables of a run, declared once: columns, types, meaning and key."""
 
+import json
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,17 +11,27 @@ CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table whose rows are identified by the columns in `key`."""
+    """A table whose rows are identified by the columns in `key`; whole numbers in `sparse` are missing in some rows."""
 
     name: str
     row: str
     key: tuple[str, ...]
     columns: tuple[tuple[str, pa.DataType, str], ...]  # name, type, meaning
+    sparse: tuple[str, ...] = ()
 
     @property
     def arrow(self) -> pa.Schema:
         fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in self.columns]
-        return pa.schema(fields, metadata={"wavenas.table": self.name, "wavenas.schema_version": str(SCHEMA_VERSION)})
+        metadata = {"wavenas.table": self.name, "wavenas.schema_version": str(SCHEMA_VERSION)}
+        return pa.schema(fields, metadata={**metadata, "pandas": json.dumps(self._for_pandas())})
+
+    def _for_pandas(self) -> dict[str, object]:
+        """What makes pandas read sparse whole numbers as Int64, where it would take floating point otherwise."""
+        sparse = [
+            {"name": name, "field_name": name, "pandas_type": "int64", "numpy_type": "Int64", "metadata": None}
+            for name in self.sparse
+        ]
+        return {"index_columns": [], "column_indexes": [], "columns": sparse}
 
 
 SAMPLES = TableSchema(
@@ -83,6 +94,7 @@ RESULTS = TableSchema(
         ("error", pa.string(), "traceback or reason of a failure"),
         ("ended_at", pa.timestamp("us", tz="UTC"), "when the driver took the result in"),
     ),
+    sparse=("parameters", "flops", "reused_from"),
 )
 EPOCHS = TableSchema(
     "epochs",

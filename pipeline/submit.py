@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, Queue
+from threading import Timer
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
@@ -17,8 +18,8 @@ T = TypeVar("T")
 PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
 RESTART_TIMEOUT = 60.0  # seconds
-BROKEN = ("error", "cancelled", "lost")
 RUNS = 20  # of a controller's task, on ever other workers that die
+LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
 
 
@@ -31,13 +32,29 @@ class Ended:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What a task was submitted as."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+    priority: int
+    where: dict[str, Any]
+
+
 class Tasks:
-    """The tasks of one run on the cluster. `check` raises where the cluster will not come back."""
+    """The tasks of one run on the cluster. `check` raises where the cluster will not come back.
+
+    When the connection to the scheduler is lost, Dask forgets what was submitted, and then connects again: the tasks
+    under way are submitted once more.
+    """
 
     def __init__(self, client: Client, check: Callable[[], None] = lambda: None) -> None:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
+        self._calls: dict[str, _Call] = {}  # of those under way
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
+        self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
         self._looks: list[Callable[[], None]] = []
         self._look_at = 0.0
@@ -54,6 +71,9 @@ class Tasks:
     ) -> None:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
         where = {"workers": list(workers), "allow_other_workers": True} if workers else {}
+        self._calls |= {
+            key: _Call(function, argument, priority, where) for key, argument in zip(keys, arguments, strict=True)
+        }
         futures = self._client.map(function, arguments, key=list(keys), pure=False, priority=priority, **where)
         for future in futures:
             self._under_way[future.key] = future
@@ -72,6 +92,7 @@ class Tasks:
             given_up = {task.key for task in ended}
             ended += self._collect([self._under_way[key] for key in keys if key not in given_up])
             for task in ended:
+                del self._calls[task.key]
                 self._under_way.pop(task.key).release()
                 self._runs_left.pop(task.key, None)
             if ended:
@@ -88,6 +109,7 @@ class Tasks:
 
     def forget(self, key: str) -> None:
         """Let a task be, without a word."""
+        del self._calls[key]
         self._under_way.pop(key).release()
 
     def give_up(self, key: str, error: BaseException) -> None:
@@ -97,7 +119,8 @@ class Tasks:
 
     def listen(self, topic: str, handler: Callable[[Any], None]) -> None:
         """Have `wait` call `handler` with each message that workers send under a topic of Dask's events."""
-        self._client.subscribe_topic(topic, lambda event: self._news.put(partial(handler, event[1])))
+        self._handlers[topic] = lambda event: self._news.put(partial(handler, event[1]))
+        self._client.subscribe_topic(topic, self._handlers[topic])
 
     def look_after(self, look: Callable[[], None]) -> None:
         """Have `wait` call `look` every few seconds."""
@@ -170,14 +193,16 @@ class Tasks:
                 self._check()
 
     def _collect(self, futures: list[Future]) -> list[Ended]:
-        """Outcomes of futures. Those whose result was lost with its worker run again, and are watched again."""
-        broken = [Ended(future.key, None, future.exception()) for future in futures if future.status in BROKEN]
+        """Outcomes of futures. Those whose result was lost run again, and are watched again."""
+        broken = [Ended(future.key, None, future.exception()) for future in futures if future.status == "error"]
         ended = [task for task in broken if not self._run_again(task)]
         finished = {future.key: future for future in futures if future.status == "finished"}
         ended += [Ended(key, value) for key, value in self._gather(finished).items()]
         known = {task.key for task in ended}
-        for future in futures:
-            if future.key not in known:
+        waiting = [future for future in futures if future.key not in known]
+        self._submit_again([future for future in waiting if future.status == "cancelled"])
+        for future in waiting:
+            if future.status != "cancelled":
                 self._watch(future)
         return ended
 
@@ -190,6 +215,22 @@ class Tasks:
         self._client.retry([self._under_way[task.key]])
         return True
 
+    def _submit_again(self, cancelled: list[Future]) -> None:
+        """Nobody cancels a task, so the connection to the scheduler was lost, and is there again or soon will be."""
+        if not cancelled:
+            return
+        self._check()
+        log.warning("the connection to the scheduler was lost: %d tasks are submitted again", len(cancelled))
+        for topic, handler in self._handlers.items():
+            self._client.subscribe_topic(topic, handler)
+        for future in cancelled:
+            call = self._calls[future.key]
+            again = self._client.submit(
+                call.function, call.argument, key=future.key, pure=False, priority=call.priority, **call.where
+            )
+            self._under_way[future.key] = again
+            self._watch(again)
+
     def _gather(self, futures: dict[str, Future]) -> dict[str, Any]:
         """The results that can be had now."""
 
@@ -198,12 +239,15 @@ class Tasks:
 
         try:
             values = self._client.sync(gather, callback_timeout=GATHER_TIMEOUT) if futures else {}
-        except TimeoutError:
+        except (TimeoutError, OSError):  # of a worker that died, or of a connection that broke
             return {}
         return {key: value for key, value in values.items() if futures[key].status == "finished"}
 
     def _watch(self, future: Future) -> None:
-        future.add_done_callback(lambda done: self._news.put(done.key))
+        if future.status == "lost":  # Dask takes it for done
+            Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
+        else:
+            future.add_done_callback(lambda done: self._news.put(done.key))
 
 
 def _raise_all_stuck() -> None:

@@ -55,7 +55,7 @@ def resume_run(folder: Path, configuration: Configuration, console: Console, acc
 def _drive(
     paths: RunPaths, configuration: Configuration, data_path: Path, console: Console, accept_changes: bool = False
 ) -> None:
-    with driver_lock(paths), log_to(paths), _terminated_as_interrupted():
+    with driver_lock(paths), log_to(paths), terminated_as_interrupted():
         for difference in check_changes(paths, accept_changes):
             log.warning("accepted: %s", difference)
         try:
@@ -127,7 +127,7 @@ def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[s
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, as batch systems send it, ends a run in the same orderly way as Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -19,7 +19,7 @@ from pipeline.journal import Journal
 from pipeline.progress import log
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import TABLES, TableSchema
+from pipeline.schemas import SEARCH_TABLES, TABLES, TableSchema, stage_tables
 from pipeline.seals import check_parquet, seal_parquet
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
@@ -28,12 +28,13 @@ PUBLISH_SHARE = 0.05  # of the time may go into rewriting parts while a wave is 
 
 
 class Tables:
-    """The tables of one run folder, for its one driver. `append` is durable when it returns."""
+    """Tables of one run folder, for its one driver: a search's, or a stage's. `append` is durable when it returns."""
 
-    def __init__(self, paths: RunPaths) -> None:
+    def __init__(self, paths: RunPaths, stage: str | None = None) -> None:
         """Raises DamagedError for a file that is not as it was written, DiskError for one that cannot be."""
-        self._tables = {name: _Table(paths.table(name), schema) for name, schema in TABLES.items()}
-        self._journal = Journal(paths.journal)
+        names = SEARCH_TABLES if stage is None else stage_tables(stage)
+        self._tables = {name: _Table(paths.table(name), TABLES[name]) for name in names}
+        self._journal = Journal(paths.journal if stage is None else paths.stage_journal(stage))
         for rows in self._journal.entries:
             self.reopen({name: min(map(self._tables[name].first_key, new)) for name, new in rows.items() if new})
             self._put(rows)

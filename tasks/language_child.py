@@ -20,6 +20,7 @@ from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import LanguageSettings
 from tasks.text_data import PADDING, TextData, load_text, windows
+from tasks.weights import save_weights
 
 
 @dataclass
@@ -68,6 +69,8 @@ def _train_child(cell: Cell, trial: Trial) -> Training:
             if training.epochs[-1].validation_metric > vocabulary_size:
                 status = "diverged"
             else:
+                if trial.weights_path and _is_best(training.epochs):
+                    save_weights(trial.weights_path, model)
                 checkpoint.save_when_due(training.epochs)
         except TimeoutError:
             status = "timed_out"
@@ -99,6 +102,11 @@ def evaluate(
                 logits, states[part] = model(some_inputs, states.get(part))
             total += _summed_loss(logits, some_targets)
     return float(total) / (len(tokens) - 1)
+
+
+def _is_best(epochs: list[Epoch]) -> bool:
+    """Whether the last of some epochs has the lowest validation perplexity."""
+    return epochs[-1].validation_metric < min([epoch.validation_metric for epoch in epochs[:-1]], default=math.inf)
 
 
 def hidden_units_of(cell: Cell, vocabulary_size: int, language: LanguageSettings) -> int:

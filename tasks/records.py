@@ -47,6 +47,7 @@ class Trial:
     max_parameters: int | None = None
     max_flops: int | None = None
     checkpoint_path: str | None = None  # where the child may keep what it has learned so far
+    weights_path: str | None = None  # where the weights of the epoch that gives the metric are kept
     language: LanguageSettings = field(default_factory=LanguageSettings)
     micro_batches: int = 1  # into which a batch is divided, where memory was exhausted by a whole one
 

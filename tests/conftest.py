@@ -29,6 +29,7 @@ TINY = [
 ]  # fmt: skip
 # what may differ between equal runs
 CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attempts", "error"]
+IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
 
 
 def wavenas(*arguments: str | Path) -> list[str]:
@@ -133,6 +134,14 @@ def children_ended(folder: Path) -> int:
 
 
 @pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search of 6 tiny children in this process, for what comes after a search. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    run_here(folder, "search.samples=6", "search.children_per_replica=3", *IN_THIS_PROCESS)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """The folder of a real data set under WAVENAS_DATA; skips where it is not there."""
 
@@ -162,6 +171,7 @@ def search_table(table: Path, folder: Path, *more: str | Path, expected: int = 0
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
+    """The table of `write_table`."""
     return write_table(tmp_path)
 
 

@@ -5,16 +5,12 @@ commands that need them, so that help is quick.
 """
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.exit_codes import exit_codes
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -66,7 +62,7 @@ def run(
         "data.folder": data, "search.policy": policy, "search.samples": samples,
         "search.seed": seed, "space.function": space, "child.task": task,
     }  # fmt: skip
-    with _exit_codes() as interrupted:
+    with exit_codes() as interrupted:
         from pipeline.configuration import override
         from pipeline.experiments import experiment_named, with_own_space, with_table
         from pipeline.site import cluster_options, with_site
@@ -91,7 +87,7 @@ def run(
 @app.command()
 def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
     """Go on with an interrupted run, on the cluster it was on or on another."""
-    with _exit_codes() as interrupted:
+    with exit_codes() as interrupted:
         from pipeline.run_folder import open_run
         from pipeline.site import with_other_cluster
 
@@ -112,7 +108,7 @@ def doctor(
     set_: SetOption = None,
 ) -> None:
     """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.configuration import override
         from pipeline.doctor import examine
         from pipeline.experiments import experiment_named
@@ -128,7 +124,7 @@ def doctor(
 @app.command()
 def status(folder: RunFolder) -> None:
     """Tell how far a run is, also while it is going on."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.status import status_text
 
         typer.echo(status_text(folder))
@@ -137,7 +133,7 @@ def status(folder: RunFolder) -> None:
 @app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
-    with _exit_codes():
+    with exit_codes():
         from pipeline.checks import find_own_modules
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
@@ -155,7 +151,7 @@ def experiments(
     from pipeline.configuration import to_dict
     from pipeline.experiments import EXPERIMENTS, experiment_named
 
-    with _exit_codes():
+    with exit_codes():
         if name is not None:
             typer.echo(json.dumps(to_dict(experiment_named(name)), indent=2))
             return
@@ -165,36 +161,6 @@ def experiments(
 
 def _toml(value: object) -> str:
     return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
-
-
-@contextmanager
-def _exit_codes() -> Iterator[list[Path]]:
-    """Turn errors into messages and exit codes. A folder put into the list is one that can be resumed."""
-    resumable: list[Path] = []
-    try:
-        yield resumable
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        from pipeline.run_folder import resume_command
-
-        typer.echo("\nInterrupted.", err=True)
-        if resumable and (resumable[0] / "config.json").exists():
-            typer.echo(f"Nothing that ended is lost. Go on with: {resume_command(resumable[0])}", err=True)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except Exception as error:  # told in short here, and in whole in the log
-        if not resumable or not (resumable[0] / "run.log").exists():
-            raise
-        from pipeline.run_folder import resume_command
-
-        typer.echo(f"error: the run failed with {type(error).__name__}: {error}", err=True)
-        typer.echo(f"The traceback is in {resumable[0]}/run.log. Nothing that ended is lost.", err=True)
-        typer.echo(f"Once the cause is mended, go on with: {resume_command(resumable[0])}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]

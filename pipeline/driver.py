@@ -46,7 +46,7 @@ def resume_run(folder: Path, configuration: Configuration, console: Console) -> 
 
 
 def _drive(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
-    with driver_lock(paths), log_to(paths), _terminated_as_interrupted():
+    with driver_lock(paths), log_to(paths), terminated_as_interrupted():
         try:
             _search_all(paths, configuration, data_path, console)
         except KeyboardInterrupt:
@@ -108,7 +108,7 @@ def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[s
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, as batch systems send it, ends a run in the same orderly way as Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -35,6 +35,18 @@ class RunPaths:
         """What a long child has learned so far, until its result is in."""
         return self.folder / "children" / f"trial-{trial_id:06d}.pt"
 
+    def stage_journal(self, stage: str) -> Path:
+        """The journal of a stage after the search."""
+        return self.folder / f"{stage}.jsonl"
+
+    def training_checkpoint(self, fingerprint: str) -> Path:
+        """What a training of a stage has learned so far, until its row is there."""
+        return self.folder / "children" / f"training-{fingerprint}.pt"
+
+    def weights(self, fingerprint: str) -> Path:
+        """The weights that a training of a stage ended with."""
+        return self.folder / "weights" / f"{fingerprint}.pt"
+
     @property
     def workers(self) -> Path:
         """Logs of workers on other machines, and their certificates while the run is going on."""

@@ -125,4 +125,59 @@ UPDATES = TableSchema(
         ("seconds", pa.float64(), "from the start of the wave or minibatch, or of its resumption, to this step"),
     ),
 )
-TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}
+OUTCOME = tuple(column for column in RESULTS.columns if column[0] not in ("wave", "reused_from"))
+
+
+def stage(name: str, row: str, columns: tuple[tuple[str, pa.DataType, str], ...]) -> tuple[TableSchema, TableSchema]:
+    """The table of a stage after the search, with columns of its own, and that of the epochs of its trainings."""
+    number = ("training", pa.int64(), "number of the training within the stage, from 0")
+    told = (
+        ("fingerprint", pa.string(), "the same for trainings that are made of the same"),
+        ("name", pa.string(), "the training in words"),
+        ("weights", pa.string(), "file in the run folder with the trained weights; missing where they were not kept"),
+    )
+    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME))
+    return main, TableSchema(
+        epochs_of(name), "an epoch of a training", ("training", "epoch"), (number, *EPOCHS.columns[1:])
+    )
+
+
+def epochs_of(name: str) -> str:
+    """The table with the epochs of a stage."""
+    return f"{name}_epochs"
+
+
+def stage_tables(name: str) -> tuple[str, str]:
+    """The names of a stage's two tables."""
+    return name, epochs_of(name)
+
+
+SEARCH_TABLES = ("samples", "results", "epochs", "updates")
+FINAL = stage(
+    "final",
+    "a training after the search, or the test",
+    (
+        (
+            "step",
+            CATEGORY,
+            "grid: the search for hyperparameters; long: until convergence; test: the test split, read once",
+        ),
+        ("settings", pa.string(), "settings that are not the search's, as JSON"),
+        ("more_filters", pa.int64(), "filters added to each layer"),
+        ("tested", pa.int64(), "training whose weights were tested; missing but for the test"),
+        ("test_loss", pa.float64(), "mean cross-entropy in nats on the test split; missing but for the test"),
+        ("test_metric", pa.float64(), "accuracy, of text perplexity, on the test split; missing but for the test"),
+    ),
+)
+ABLATIONS = stage(
+    "ablations",
+    "a training of the network found or of a variant",
+    (
+        ("variant", CATEGORY, "found, dense, no_skips or perturbed"),
+        ("variant_number", pa.int64(), "which of the perturbed ones, from 0"),
+        ("repetition", pa.int64(), "which seed, from 0"),
+        ("architecture", pa.string(), "the architecture as JSON"),
+        ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
+    ),
+)
+TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS)}

@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.files import sync_folder, write_atomically
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import TABLES, TableSchema
+from pipeline.schemas import SEARCH_TABLES, TABLES, TableSchema, stage_tables
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
 JOURNAL_ROWS = 1_024  # of so many rows, the journal is emptied at the next commit
@@ -29,11 +29,12 @@ PUBLISH_SHARE = 0.05  # of the time may go into rewriting parts while a wave is 
 
 
 class Tables:
-    """The tables of one run folder, for its one driver. `append` is durable when it returns."""
+    """Tables of one run folder, for its one driver: a search's, or a stage's. `append` is durable when it returns."""
 
-    def __init__(self, paths: RunPaths) -> None:
-        self._parts = {name: _OpenPart(paths.table(name), schema) for name, schema in TABLES.items()}
-        self._journal = _Journal(paths.journal)
+    def __init__(self, paths: RunPaths, stage: str | None = None) -> None:
+        names = SEARCH_TABLES if stage is None else stage_tables(stage)
+        self._parts = {name: _OpenPart(paths.table(name), TABLES[name]) for name in names}
+        self._journal = _Journal(paths.journal if stage is None else paths.stage_journal(stage))
         for rows in self._journal.read():
             self._put(rows)
         self._publish_not_before = 0.0

@@ -18,6 +18,7 @@ from tasks.device import autocast, pick_device, pick_precision
 from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import ChildSettings, DataSettings
+from tasks.weights import save_weights
 
 
 def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
@@ -31,7 +32,7 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
         return Training("too_large", math.nan, parameters=parameters, flops=flops)
     torch.manual_seed(trial.seed)
-    network = _network(architecture, trial, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(architecture, trial, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=child.learning_rate,
@@ -52,6 +53,8 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
             status = "timed_out"
             break
         epochs.append(epoch)
+        if trial.weights_path and _gives_metric(epochs, child):
+            save_weights(trial.weights_path, network)
         checkpoint.save_when_due(epochs)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
@@ -82,14 +85,21 @@ def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precisio
     return float(loss) / len(split), float(correct) / len(split)
 
 
-def _network(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> ConvNet:
+def _gives_metric(epochs: list[Epoch], child: ChildSettings) -> bool:
+    """Whether the last of some epochs has the best accuracy so far of those that the metric is taken from."""
+    accuracies = [epoch.validation_metric for epoch in epochs[max(0, child.epochs - child.reward_epochs) :]]
+    return bool(accuracies) and accuracies[-1] > max(accuracies[:-1], default=-math.inf)
+
+
+def build_network(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> ConvNet:
+    """A child's network, with weights from torch's global generator."""
     return ConvNet(architecture, data.num_channels, data.num_classes, trial.child.batch_norm_epsilon)
 
 
 def _cost(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> tuple[int, int]:
     """Parameters, and FLOPs an image."""
     image = (data.num_channels, trial.data.crop, trial.data.crop)
-    return network_cost(lambda: _network(architecture, trial, data), image)
+    return network_cost(lambda: build_network(architecture, trial, data), image)
 
 
 def _run_epoch(

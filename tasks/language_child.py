@@ -16,6 +16,7 @@ from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import LanguageSettings
 from tasks.text_data import PADDING, TextData, load_text, windows
+from tasks.weights import save_weights
 
 
 @dataclass
@@ -37,14 +38,14 @@ def train_language_child(cell: Cell, trial: Trial) -> Training:
     precision = pick_precision(trial.child.precision, device)
     text = load_text(trial.data_path, device)
     language, vocabulary_size = trial.language, text.vocabulary_size
-    hidden_units = _hidden_units(cell, vocabulary_size, language)
+    hidden_units = hidden_units_of(cell, vocabulary_size, language)
     parameters = count_parameters(cell, vocabulary_size, hidden_units, language.num_layers, language.shared_embeddings)
     looked_up = 0 if language.shared_embeddings else vocabulary_size * hidden_units
     flops = 2 * (parameters - looked_up - vocabulary_size)  # a token: the embeddings are looked up, the bias is added
     if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
         return Training("too_large", math.nan, parameters=parameters, flops=flops)
     torch.manual_seed(trial.seed)
-    model = _model(cell, vocabulary_size, hidden_units, language).to(device)
+    model = build_model(cell, vocabulary_size, hidden_units, language).to(device)
     training = LanguageTraining(model, torch.optim.SGD(model.parameters(), lr=language.learning_rate))
     checkpoint = ChildCheckpoint(trial, model=model, optimizer=training.optimizer)
     training.epochs += checkpoint.restore()
@@ -57,6 +58,8 @@ def train_language_child(cell: Cell, trial: Trial) -> Training:
             if training.epochs[-1].validation_metric > vocabulary_size:
                 status = "diverged"
             else:
+                if trial.weights_path and _is_best(training.epochs):
+                    save_weights(trial.weights_path, model)
                 checkpoint.save_when_due(training.epochs)
         except TimeoutError:
             status = "timed_out"
@@ -87,13 +90,20 @@ def evaluate(model: LanguageModel, tokens: Tensor, language: LanguageSettings, p
     return float(total) / (len(tokens) - 1)
 
 
-def _hidden_units(cell: Cell, vocabulary_size: int, language: LanguageSettings) -> int:
+def _is_best(epochs: list[Epoch]) -> bool:
+    """Whether the last of some epochs has the lowest validation perplexity."""
+    return epochs[-1].validation_metric < min([epoch.validation_metric for epoch in epochs[:-1]], default=math.inf)
+
+
+def hidden_units_of(cell: Cell, vocabulary_size: int, language: LanguageSettings) -> int:
+    """Hidden units of a layer: those that are set, or as many as come closest to the parameters."""
     if language.hidden_units is not None:
         return language.hidden_units
     return hidden_units_for(language.parameters, cell, vocabulary_size, language.num_layers, language.shared_embeddings)
 
 
-def _model(cell: Cell, vocabulary_size: int, hidden_units: int, language: LanguageSettings) -> LanguageModel:
+def build_model(cell: Cell, vocabulary_size: int, hidden_units: int, language: LanguageSettings) -> LanguageModel:
+    """The model of a child, with weights from torch's global generator."""
     return LanguageModel(
         cell,
         vocabulary_size,

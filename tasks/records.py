@@ -41,6 +41,7 @@ class Trial:
     max_parameters: int | None = None
     max_flops: int | None = None
     checkpoint_path: str | None = None  # where the child may keep what it has learned so far
+    weights_path: str | None = None  # where the weights of the epoch that gives the metric are kept
     language: LanguageSettings = field(default_factory=LanguageSettings)
 
 

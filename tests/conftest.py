@@ -116,6 +116,11 @@ def search_table(table: Path, folder: Path, *more: str | Path, expected: int = 0
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
+    """The table of `write_table`."""
+    return write_table(tmp_path)
+
+
+def write_table(folder: Path) -> Path:
     """Three columns of 4, 3 and 2 values; the accuracy grows with each; one combination is missing, one twice."""
     rows = [
         {
@@ -130,5 +135,5 @@ def table(tmp_path: Path) -> Path:
     ]
     rows = [row for row in rows if (row["width"], row["kind"], row["skip"]) != (1, "a", False)]
     rows.append({**rows[-1], "accuracy": rows[-1]["accuracy"] - 0.02})
-    pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(tmp_path / "table.parquet")
-    return tmp_path / "table.parquet"
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_parquet(folder / "table.parquet")
+    return folder / "table.parquet"

@@ -37,7 +37,7 @@ class ParallelData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs side by side, each source with its end: what the decoder reads begins with END, what it is to say ends so."""
+    """Pairs side by side, the source with its end; what the decoder reads begins with END, what it is to say ends so."""
 
     rows: Tensor  # [batch], which pairs
     source: Tensor  # [time, batch], padded with END

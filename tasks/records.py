@@ -15,6 +15,7 @@ from tasks.settings import (
     LanguageSettings,
     SpaceSettings,
 )
+from tasks.translation_settings import TranslationSettings
 
 Status = Literal["ok", "diverged", "too_large", "failed", "out_of_memory", "timed_out"]
 COUNTED: tuple[Status, ...] = (
@@ -43,6 +44,7 @@ class Trial:
     checkpoint_path: str | None = None  # where the child may keep what it has learned so far
     weights_path: str | None = None  # where the weights of the epoch that gives the metric are kept
     language: LanguageSettings = field(default_factory=LanguageSettings)
+    translation: TranslationSettings | None = None  # of a translation model alone
 
 
 @dataclass(frozen=True)

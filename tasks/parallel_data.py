@@ -37,7 +37,7 @@ class ParallelData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs side by side, the source with its end; what the decoder reads begins with END, what it is to say ends so."""
+    """Pairs side by side; the decoder reads from END on, and is to say what follows up to END."""
 
     rows: Tensor  # [batch], which pairs
     source: Tensor  # [time, batch], padded with END

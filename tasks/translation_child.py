@@ -1,6 +1,5 @@
 """Train a translation model around a recurrent cell (section 4.2)."""
 
-import math
 import time
 from dataclasses import dataclass
 

@@ -1,5 +1,8 @@
 """How a translation model is built and trained: section 4.2, and GNMT (Wu et al. 2016)."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tasks.settings import FRESH, NotNegative, NotNegativeFloat, Positive, PositiveFloat, Rate
@@ -15,9 +18,10 @@ class TranslationSettings:
     embedding_size: Positive = 1_024
     dropout: Rate = 0.2  # of a layer's inputs
     init_range: PositiveFloat = 0.04  # uniform in ±init_range
-    vocabulary: Positive = 32_000  # words of each language, <eos> and <unk> among them
+    symbols: Literal["words", "subwords"] = "words"  # that sentences are made of; subwords by byte pair encoding
+    vocabulary: Annotated[int, Field(ge=3)] = 32_000  # symbols of each language, <eos> and <unk> among them
     num_train: Positive | None = None  # first pairs of the training files; unset: all
-    max_words: Positive = 100  # training pairs with a longer side are left out
+    max_words: Positive = 100  # symbols; training pairs with a longer side are left out, and those with an empty one
     epochs: Positive = 23  # section 4.2: 800K steps of the 4.5M pairs of WMT14
     batch_size: Positive = 128  # section 4.2
     learning_rate: PositiveFloat = 2e-4  # section 4.2, Adam

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.transfer import transfer
 from pipeline.exit_codes import exit_codes
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(transfer, name="transfer")
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
 ClusterOption = Annotated[
     str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")

@@ -21,6 +21,7 @@ from tasks.settings import (
     SearchSettings,
     SpaceSettings,
 )
+from tasks.translation_settings import TranslationSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
@@ -35,6 +36,7 @@ class Configuration:
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()
     language: LanguageSettings = LanguageSettings()
+    translation: TranslationSettings = TranslationSettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @property

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,14 @@ def sentences(count: int) -> tuple[list[list[int]], list[list[int]]]:
     generator = np.random.default_rng(0)
     source = [generator.integers(2, WORDS - 1, 2 + number % 4).tolist() for number in range(count)]
     return source, [[word + 1 for word in reversed(sentence)] for sentence in source]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -75,9 +83,9 @@ def losses(training: Training) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("cell", ["lstm", nascell()])
 def test_a_dozen_sentences_are_learned_by_heart(cell: Cell, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial("lstm" if cell == "lstm" else nascell().to_json(), epochs=60)
+    trial = make_trial("lstm" if cell == "lstm" else nascell().to_json(), epochs=45, learning_rate=0.03)
     training = train_translation_child(cell, trial)
-    assert training.status == "ok" and training.metric < 1.1
+    assert training.status == "ok" and training.metric < 1.3
     translated = translate_held_out(HeldOutPairs(trial, trial.data_path, "validation"))
     assert translated.loss == pytest.approx(math.log(training.metric), abs=1e-5)
     told = [" ".join(map(str, hypothesis.words)) for hypothesis in translated.hypotheses]

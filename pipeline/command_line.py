@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments`.
+"""The command line: `wavenas run|resume|doctor|status|report|experiments|final|ablate|compare|transfer`.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.transfer import transfer
+from pipeline.commands import comparison, stages, transfer
+from pipeline.commands.options import (
+    ClusterOption,
+    ColumnsOption,
+    DataOption,
+    RewardOption,
+    RunFolder,
+    SetOption,
+    SiteOption,
+    TableOption,
+    configured,
+)
 from pipeline.exit_codes import exit_codes
 
 app = typer.Typer(
@@ -19,18 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(transfer, name="transfer")
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
-ClusterOption = Annotated[
-    str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
-]
-SiteOption = Annotated[
-    Path | None, typer.Option(help="TOML file with this site's [cluster].", metavar="FILE", envvar="WAVENAS_SITE")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
-]
+stages.register(app)
+comparison.register(app)
+transfer.register(app)
 
 
 @app.command()
@@ -42,7 +44,7 @@ def run(
     ] = None,
     cluster: ClusterOption = None,
     site: SiteOption = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    data: DataOption = None,
     policy: Annotated[str | None, typer.Option(help="controller, random or evolution.")] = None,
     samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
@@ -52,11 +54,9 @@ def run(
     task: Annotated[
         str | None, typer.Option(help="Your own function that trains a child.", metavar="MODULE:FUNCTION")
     ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Experiment table: a Parquet file with a row a network.", metavar="FILE")
-    ] = None,
-    columns: Annotated[str | None, typer.Option(help="Its columns that are decided, with commas between.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Its column with the metric.")] = None,
+    table: TableOption = None,
+    columns: ColumnsOption = None,
+    reward: RewardOption = None,
     set_: SetOption = None,
 ) -> None:
     """Start a search."""
@@ -65,18 +65,7 @@ def run(
         "search.seed": seed, "space.function": space, "child.task": task,
     }  # fmt: skip
     with exit_codes() as interrupted:
-        from pipeline.configuration import override
-        from pipeline.experiments import experiment_named, with_own_space, with_table
-        from pipeline.site import cluster_options, with_site
-
-        configuration = experiment_named(experiment)
-        if space is not None:
-            configuration = with_own_space(configuration, space)
-        if table or columns or reward:
-            configuration = with_table(configuration, table, columns, reward, data)
-        options |= cluster_options(cluster)
-        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
-        configuration = override(with_site(configuration, site), [*given, *(set_ or [])])
+        configuration = configured(experiment, options, (table, columns, reward), site, cluster, set_)
         from pipeline.driver import start_run
         from pipeline.run_folder import free_folder
 
@@ -106,19 +95,14 @@ def doctor(
     experiment: Annotated[str, typer.Option(help="What is to be searched for.")] = "digits",
     cluster: ClusterOption = None,
     site: SiteOption = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    data: DataOption = None,
     set_: SetOption = None,
 ) -> None:
     """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
     with exit_codes():
-        from pipeline.configuration import override
         from pipeline.doctor import examine
-        from pipeline.experiments import experiment_named
-        from pipeline.site import cluster_options, with_site
 
-        options = {"data.folder": data, **cluster_options(cluster)}
-        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
-        configuration = override(with_site(experiment_named(experiment), site), [*given, *(set_ or [])])
+        configuration = configured(experiment, {"data.folder": data}, (None, None, None), site, cluster, set_)
         if not examine(configuration, Path("runs"), _console(f"Experiment {experiment}")):
             raise typer.Exit(1)
 
@@ -159,10 +143,6 @@ def experiments(
             return
         for known, function in EXPERIMENTS.items():
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
-
-
-def _toml(value: object) -> str:
-    return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]

@@ -65,7 +65,7 @@ def prepare_once(folder: Path, decode: Callable[[], Arrays]) -> Path:
 def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
     """A fingerprint of a data set's files, and how to decode them."""
     if settings.dataset == "digits":
-        return "bundled", _digits
+        return "bundled", digits
     if settings.dataset == "table":
         return table_source(settings)
     if settings.dataset == "text":
@@ -91,12 +91,14 @@ def store_arrays(arrays: Arrays, folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _digits() -> Arrays:
+def digits(test: bool = False) -> Arrays:
+    """The bundled digits to train on, or the others."""
     from sklearn.datasets import load_digits  # bundled with scikit-learn: 8×8 pixels of 17 shades of grey
 
-    digits = load_digits()
-    images = np.rint(digits.images[:DIGITS_TRAIN, None] * (255 / 16)).astype(np.uint8)
-    return {"images": images, "labels": digits.target[:DIGITS_TRAIN].astype(np.int64)}
+    bundled = load_digits()
+    part = slice(DIGITS_TRAIN, None) if test else slice(DIGITS_TRAIN)
+    images = np.rint(bundled.images[part, None] * (255 / 16)).astype(np.uint8)
+    return {"images": images, "labels": bundled.target[part].astype(np.int64)}
 
 
 def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
@@ -105,9 +107,9 @@ def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
         _check_rows(folder / "train.parquet", CIFAR10_TRAIN)
         _check_rows(folder / "test.parquet", CIFAR10_TEST)
         digest = hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
-        return digest[:16], lambda: _decode_parquet(folder / "train.parquet")
+        return digest[:16], lambda: decode_parquet(folder / "train.parquet")
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
-    return f"torchvision-{place[:16]}", lambda: _load_torchvision(folder)
+    return f"torchvision-{place[:16]}", lambda: load_torchvision(folder)
 
 
 def _check_rows(path: Path, expected: int) -> None:
@@ -127,7 +129,8 @@ def _check_rows(path: Path, expected: int) -> None:
         )
 
 
-def _decode_parquet(path: Path) -> Arrays:
+def decode_parquet(path: Path) -> Arrays:
+    """A split of CIFAR-10 in the layout of the Hugging Face data set. Raises UserError, naming the row."""
     try:
         table = pq.read_table(path, columns=["img", "label"])
     except (pa.ArrowInvalid, OSError) as error:
@@ -150,17 +153,18 @@ def _decode_parquet(path: Path) -> Arrays:
     return {"images": images, "labels": labels}
 
 
-def _load_torchvision(folder: Path) -> Arrays:
+def load_torchvision(folder: Path, test: bool = False) -> Arrays:
+    """A split of CIFAR-10 as torchvision keeps it, downloaded where it is missing. Raises UserError."""
     from torchvision.datasets import CIFAR10
 
     looked_for = f"looked for {folder}/train.parquet and {folder}/cifar-10-batches-py"
     try:
-        dataset = CIFAR10(str(folder), train=True, download=False)
+        dataset = CIFAR10(str(folder), train=not test, download=False)
     except RuntimeError:
         damaged = "damaged" if (folder / "cifar-10-batches-py").exists() else "missing"
         print(f"CIFAR-10 is {damaged} ({looked_for}): downloading it there.", flush=True)
         try:
-            dataset = CIFAR10(str(folder), train=True, download=True)
+            dataset = CIFAR10(str(folder), train=not test, download=True)
         except (RuntimeError, OSError) as error:
             found = f"CIFAR-10 is {damaged}: {looked_for}"
             raise UserError(f"{found}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error

@@ -2,10 +2,8 @@
 
 import json
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from models.cell_architecture import CellArchitecture
 from models.given_cell import cell_from_json
 from models.presets import nascell
 from pipeline.configuration import Configuration
-from pipeline.datasets import Arrays, store_arrays
 from pipeline.errors import UserError
 from pipeline.experiments import ptb
 from pipeline.files import write_atomically
@@ -117,18 +114,6 @@ def test_once(study: Study, row: Row, evaluate: Callable[[], Row]) -> Row:
         raise
     study.record({**opened, **found})
     return {**opened, **found}
-
-
-@contextmanager
-def laid_out(paths: RunPaths, arrays: Arrays) -> Iterator[str]:
-    """A folder that workers can read with arrays of a split, for as long as they need it."""
-    folder = paths.folder / "test-split"
-    shutil.rmtree(folder, ignore_errors=True)
-    store_arrays(arrays, folder)
-    try:
-        yield str(folder.resolve())
-    finally:
-        shutil.rmtree(folder)
 
 
 def tell(study: Study, heading: str, lines: Sequence[str]) -> None:

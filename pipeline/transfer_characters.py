@@ -5,23 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from pipeline.checks import LANGUAGE_TASK, OF_ANY_CHILD, check_configuration
 from pipeline.configuration import Configuration, to_dict
-from pipeline.datasets import Arrays, prepare_data
+from pipeline.datasets import prepare_data
+from pipeline.held_out import laid_out, read_test_split
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.study import Planned, Study, open_study
-from pipeline.text_files import encode_file, find_split
 from pipeline.transfer import (
     NamedCell,
     bits,
     cells_to_compare,
     columns_of,
     figure,
-    laid_out,
     tell,
     test_once,
     told,
@@ -100,15 +98,9 @@ def _planned(cell: NamedCell, configuration: Configuration, data_path: Path, rep
 def _test_of(study: Study, training: Planned, row: Row) -> Callable[[], Row]:
     def evaluate() -> Row:
         trial = replace(training.trial, weights_path=str(study.paths.weights(training.fingerprint).resolve()))
-        with laid_out(study.paths, _read_test_split(training)) as folder:
+        with laid_out(study.paths, read_test_split(trial.data, Path(trial.data_path))) as folder:
             name = f"test-{STAGE}-{row['training']}"
             loss, _ = study.call(name, evaluate_held_out, HeldOut(trial, folder))
         return {"validation_bits": bits(math.log(row["metric"])), "test_bits": bits(loss)}
 
     return evaluate
-
-
-def _read_test_split(training: Planned) -> Arrays:
-    data = training.trial.data
-    vocabulary = np.load(Path(training.trial.data_path) / "vocabulary.npy", allow_pickle=False).tolist()
-    return {"tokens": encode_file(find_split(Path(data.folder or "data"), "test"), vocabulary, data.symbols)}

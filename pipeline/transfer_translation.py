@@ -12,6 +12,7 @@ from pipeline.checks import OF_ANY_CHILD
 from pipeline.configuration import Configuration, to_dict
 from pipeline.datasets import prepare_once
 from pipeline.files import write_atomically
+from pipeline.held_out import laid_out
 from pipeline.parallel_files import ParallelFiles, encode_split, parallel_source, sentence_of
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
@@ -21,7 +22,6 @@ from pipeline.transfer import (
     cells_to_compare,
     columns_of,
     figure,
-    laid_out,
     tell,
     test_once,
     told,

@@ -1,14 +1,13 @@
 """`wavenas transfer characters` and `wavenas transfer translation`: a cell found on words at other tasks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.options import ClusterOption, SetOption, SiteOption
+from pipeline.commands.stages import RetryOption, going_on
 from pipeline.errors import UserError
-from pipeline.exit_codes import exit_codes
 
 if TYPE_CHECKING:
     from pipeline.configuration import Configuration
@@ -20,20 +19,15 @@ CellOption = Annotated[
     str | None, typer.Option(help="nascell, lstm, rnn or a JSON file, in place of the run's best.", metavar="CELL")
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Trainings of each cell.")]
-ClusterOption = Annotated[
-    str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
-]
-SiteOption = Annotated[
-    Path | None, typer.Option(help="TOML file with this site's [cluster].", metavar="FILE", envvar="WAVENAS_SITE")
-]
-RetryOption = Annotated[bool, typer.Option("--retry", help="Train again what failed before.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE")
-]
-transfer = typer.Typer(help="Train a cell that was found on words at other tasks, against an LSTM.")
 
 
-@transfer.command()
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Train a cell that was found on words at other tasks, against an LSTM.")
+    group.command()(characters)
+    group.command()(translation)
+    app.add_typer(group, name="transfer", no_args_is_help=True)
+
+
 def characters(
     folder: Folder,
     cell: CellOption = None,
@@ -46,7 +40,7 @@ def characters(
     set_: SetOption = None,
 ) -> None:
     """Bits per character of a text that is read character by character."""
-    with _stage(folder):
+    with going_on(folder / "run.log"):
         from rich.console import Console
 
         from pipeline.configuration import override
@@ -61,7 +55,6 @@ def characters(
         transfer_to_characters(paths, run, configuration, cell, seeds, Console(), retry)
 
 
-@transfer.command()
 def translation(
     folder: Folder,
     data: Annotated[
@@ -77,7 +70,7 @@ def translation(
     set_: SetOption = None,
 ) -> None:
     """BLEU of a translation model in the manner of GNMT."""
-    with _stage(folder):
+    with going_on(folder / "run.log"):
         from rich.console import Console
 
         from pipeline.configuration import override
@@ -98,23 +91,3 @@ def _on_cluster(run: "Configuration", site: Path | None, cluster: str | None) ->
 
     find_own_modules()
     return with_other_cluster(run, site, cluster, [])
-
-
-@contextmanager
-def _stage(folder: Path) -> Iterator[None]:
-    """Errors as messages and exit codes. A transfer goes on when its command is typed again."""
-    go_on = "Nothing that ended is lost. The same command goes on."
-    with exit_codes():
-        try:
-            yield
-        except KeyboardInterrupt:
-            typer.echo(f"\nInterrupted. {go_on}", err=True)
-            raise typer.Exit(130) from None
-        except (UserError, typer.Exit, BrokenPipeError):
-            raise
-        except Exception as error:
-            if not (folder / "run.log").exists():
-                raise
-            typer.echo(f"error: {type(error).__name__}: {error}", err=True)
-            typer.echo(f"The traceback is in {folder}/run.log. {go_on}", err=True)
-            raise typer.Exit(1) from None

@@ -63,8 +63,8 @@ def parallel_source(
 
     The arrays are those that `tasks.parallel_data` reads. The test files have to be there, but are not opened.
     """
-    files.paths("test")
-    contents = [path.read_bytes() for split in ("train", "validation") for path in files.paths(split)]
+    train, validation, _ = (files.paths(split) for split in SPLITS)
+    contents = [path.read_bytes() for path in (*train, *validation)]
     cut = (settings.symbols, settings.vocabulary, settings.num_train, settings.max_words, *map(len, contents))
     digest = hashlib.sha256(repr(cut).encode() + b"".join(contents)).hexdigest()
     return digest[:16], lambda: _encode(files, settings)

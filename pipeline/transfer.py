@@ -98,7 +98,7 @@ def columns_of(cell: NamedCell, settings: Any, repetition: int, data_path: Path)
     }  # fmt: skip
 
 
-def test_once(study: Study, row: Row, evaluate: Callable[[], Row]) -> Row:
+def add_test(study: Study, row: Row, evaluate: Callable[[], Row]) -> Row:
     """A training's row with what `evaluate` tells of the test split, which it is looked at once for each training.
 
     That the split is opened is made durable first. Where it could not be read it may be opened again.

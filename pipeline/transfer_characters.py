@@ -16,12 +16,12 @@ from pipeline.run_paths import RunPaths
 from pipeline.study import Planned, Study, open_study
 from pipeline.transfer import (
     NamedCell,
+    add_test,
     bits,
     cells_to_compare,
     columns_of,
     figure,
     tell,
-    test_once,
     told,
     transfer_trial,
 )
@@ -29,6 +29,7 @@ from tasks.held_out import HeldOut, evaluate_held_out
 from tasks.settings import ChildSettings, DataSettings, LanguageSettings
 
 STAGE = "transfer_characters"
+UNTESTED: Row = dict.fromkeys(("test_opened_at", "validation_bits", "test_bits"))
 # Section 4.2: two layers of 6.57M parameters, 80K steps of 32 columns of 100 characters each, which are 51 epochs of
 # Penn Treebank; Adam at 0.001, clipped at 1 as in Ha et al. (2016); dropouts of 0.2 and 0.5, but none on embeddings.
 SMALL = LanguageSettings(
@@ -79,7 +80,7 @@ def transfer_to_characters(
     planned = [_planned(cell, configuration, data_path, number) for number in range(seeds) for cell in cells]
     with open_study(paths, configuration, STAGE, console) as study:
         rows = [
-            test_once(study, row, _test_of(study, training, row))
+            add_test(study, {**UNTESTED, **row}, _test_of(study, training, row))
             for training, row in zip(planned, study.train(planned, retry), strict=True)
         ]
         lines = [

@@ -19,11 +19,11 @@ from pipeline.run_paths import RunPaths
 from pipeline.study import Planned, Study, open_study
 from pipeline.transfer import (
     NamedCell,
+    add_test,
     cells_to_compare,
     columns_of,
     figure,
     tell,
-    test_once,
     told,
     transfer_trial,
 )
@@ -31,6 +31,9 @@ from tasks.settings import ChildSettings, DataSettings
 from tasks.translation_child import HeldOutPairs, Translations, translate_held_out
 
 STAGE = "transfer_translation"
+UNTESTED: Row = dict.fromkeys(
+    ("test_opened_at", "validation_bleu", "test_loss", "test_bleu", "signature", "translations")
+)
 TASK = "tasks.translation_child:train_translation_child"
 
 
@@ -61,7 +64,7 @@ def transfer_to_translation(
     planned = [_planned(cell, configuration, files, data_path, number) for number in range(seeds) for cell in cells]
     with open_study(paths, configuration, STAGE, console) as study:
         rows = [
-            test_once(study, row, _Test(study, training, row, files))
+            add_test(study, {**UNTESTED, **row}, _Test(study, training, row, files))
             for training, row in zip(planned, study.train(planned, retry), strict=True)
         ]
         lines = [

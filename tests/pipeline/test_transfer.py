@@ -29,9 +29,9 @@ PAIRS = [
     f"--set={setting}"
     for setting in (
         "translation.encoder_layers=1", "translation.decoder_layers=1", "translation.hidden_units=8",
-        "translation.embedding_size=6", "translation.epochs=3", "translation.learning_rate=0.02", "translation.batch_size=4",
-        "translation.beam_width=2",
-        "translation.init_range=0.3", "cluster.workers=1", "cluster.processes=false", "child.precision=float32",
+        "translation.embedding_size=6", "translation.epochs=3", "translation.learning_rate=0.02",
+        "translation.batch_size=4", "translation.beam_width=2", "translation.init_range=0.3",
+        "cluster.workers=1", "cluster.processes=false", "child.precision=float32",
     )
 ]  # fmt: skip
 CHANCE = ["seconds", "worker", "ended_at", "test_opened_at"]  # what may differ between equal trainings

@@ -10,7 +10,6 @@ from sacrebleu.metrics.bleu import BLEU
 
 import tasks.epochs
 from models.beam_search import END
-from models.cell_formula import Cell
 from models.presets import nascell
 from models.translation_model import TranslationModel, TranslationSizes
 from tasks.parallel_data import Pairs, load_parallel
@@ -81,10 +80,9 @@ def losses(training: Training) -> list[tuple[float, float]]:
     return [(epoch.train_loss, epoch.validation_loss) for epoch in training.epochs]
 
 
-@pytest.mark.parametrize("cell", ["lstm", nascell()])
-def test_a_dozen_sentences_are_learned_by_heart(cell: Cell, make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial("lstm" if cell == "lstm" else nascell().to_json(), epochs=45, learning_rate=0.03)
-    training = train_translation_child(cell, trial)
+def test_a_dozen_sentences_are_learned_by_heart(make_trial: Callable[..., Trial]) -> None:
+    trial = make_trial(nascell().to_json(), epochs=45, learning_rate=0.03)
+    training = train_translation_child(nascell(), trial)
     assert training.status == "ok" and training.metric < 1.3
     translated = translate_held_out(HeldOutPairs(trial, trial.data_path, "validation"))
     assert translated.loss == pytest.approx(math.log(training.metric), abs=1e-5)

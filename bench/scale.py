@@ -1,26 +1,37 @@
-"""Hundreds of workers under one scheduler: how much of their time goes into children, in both modes (section 3.2)."""
+"""Hundreds of workers under one scheduler: how much of their time goes into children, in both modes (section 3.2).
+
+The scheduler runs in the driver's process, as it does on Slurm; the workers share a few other processes.
+"""
 
 import gc
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import pandas as pd
 import torch
+from distributed import LocalCluster
 from rich.console import Console
 
+from cluster.dask_configuration import dask_configuration
 from cluster.settings import ClusterSettings
 from pipeline import experiments
 from pipeline.configuration import Configuration
 from pipeline.driver import start_run
 from tasks.settings import ChildSettings, SearchSettings
 
-WORKERS, SECONDS = 800, 20.0  # section 4.1: 800 networks at a time; a child's mean time
+WORKERS_A_PROCESS = 100
+WORKERS, SECONDS = 800, 30.0  # section 4.1: 800 networks at a time; a child's mean time
 RUNS = (("async", 12_800), ("waves", 1_600))  # section 4.1: 12,800 children
 
 
@@ -53,7 +64,8 @@ def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[st
     with tempfile.TemporaryDirectory() as name, _Memory() as memory:
         folder = Path(name) / "run"
         started = time.monotonic()
-        start_run(folder, _configuration(Path(name), workers, samples, mode), Console(quiet=True))
+        with _scheduler(workers) as settings:
+            start_run(folder, _configuration(Path(name), settings, workers, samples, mode), Console(quiet=True))
         wall = time.monotonic() - started
         results = pd.read_parquet(folder / "results")
         updates = pd.read_parquet(folder / "updates")
@@ -76,7 +88,29 @@ def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[st
     }
 
 
-def _configuration(folder: Path, workers: int, samples: int, mode: str) -> Configuration:
+@contextmanager
+def _scheduler(workers: int) -> Iterator[ClusterSettings]:
+    """A scheduler in this process, set up as those of runs, that so many workers have connected to."""
+    with (
+        dask.config.set(dask_configuration(ClusterSettings())),
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50) as cluster,
+    ):
+        address = cluster.scheduler_address
+        first = range(0, workers, WORKERS_A_PROCESS)
+        counts = [min(WORKERS_A_PROCESS, workers - number) for number in first]
+        command = [sys.executable, "-m", "bench.worker_host", address]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Dask's nannies and Slurm's jobs are told
+        hosts = [subprocess.Popen([*command, str(count)], env=one_thread) for count in counts]
+        try:
+            cluster.wait_for_workers(workers, timeout=600)
+            yield ClusterSettings(kind="address", address=address)
+        finally:
+            for host in hosts:
+                host.terminate()
+                host.wait()
+
+
+def _configuration(folder: Path, cluster: ClusterSettings, workers: int, samples: int, mode: str) -> Configuration:
     rows = folder / "rows.parquet"
     pd.DataFrame({"option": [0, 1], "score": [0.0, 1.0]}).to_parquet(rows)
     experiment = experiments.with_table(experiments.table(), rows, "option", "score", None)
@@ -87,7 +121,7 @@ def _configuration(folder: Path, workers: int, samples: int, mode: str) -> Confi
             mode=mode, samples=samples, replicas=workers // 8, depth=1, depth_increment=0  # type: ignore[arg-type]
         ),
         child=ChildSettings(task="bench.sleeping:sleep"),
-        cluster=ClusterSettings(processes=False, workers=workers),
+        cluster=cluster,
     )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         "distributed.scheduler.allowed-failures": settings.failures_allowed,
         "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
         "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
+        # the scheduler would keep the last 1,000 messages to each worker, requests with a whole policy among them
+        "distributed.admin.low-level-log-length": 10,
     }
     for name, value in KEEP_FREED_MEMORY.items():
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value

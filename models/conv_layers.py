@@ -3,7 +3,7 @@
 The `inputs` of a layer are earlier layers counted from 0, concatenated in depth; none means the image.
 """
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from models.json_checks import as_tuple, check_keys, is_whole
@@ -74,7 +74,7 @@ LAYER_TYPES: dict[str, type[Layer]] = {"convolution": ConvLayer, "pooling": Pool
 def layer_to_json(layer: Layer) -> dict[str, Any]:
     """A layer as plain JSON data with its type."""
     name = next(name for name, layer_type in LAYER_TYPES.items() if isinstance(layer, layer_type))
-    return {"type": name, **asdict(layer), "inputs": list(layer.inputs)}
+    return {"type": name, **vars(layer), "inputs": list(layer.inputs)}
 
 
 def layer_from_json(data: Any) -> Layer:

@@ -20,7 +20,7 @@ class ConvNet(nn.Module):
         self, architecture: ConvArchitecture, in_channels: int, num_classes: int, batch_norm_epsilon: float = 1e-5
     ) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.in_channels = architecture, in_channels
         self.layers = nn.ModuleList()
         self.pooling_point = Pool("max", size=2, stride=2)
         self.last_readers: dict[int, int] = dict(architecture.connections())  # later readers come later
@@ -54,10 +54,11 @@ def concatenate(features: list[Tensor]) -> Tensor:
         return features[0]
     height = max(feature.shape[2] for feature in features)
     width = max(feature.shape[3] for feature in features)
-    return torch.cat([_pad(feature, height, width) for feature in features], dim=1)
+    return torch.cat([pad_evenly(feature, height, width) for feature in features], dim=1)
 
 
-def _pad(feature: Tensor, height: int, width: int) -> Tensor:
+def pad_evenly(feature: Tensor, height: int, width: int) -> Tensor:
+    """Zeros on all sides of a (batch, channels, height, width) tensor up to a size, the odd one below and right."""
     missing_height, missing_width = height - feature.shape[2], width - feature.shape[3]
     if not missing_height and not missing_width:
         return feature

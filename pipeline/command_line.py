@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments|final|ablate|compare|transfer`.
+"""The command line: `wavenas run|resume|doctor|status|report|experiments`, and what comes after a search.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -23,6 +23,7 @@ from pipeline.commands.options import (
     configured,
 )
 from pipeline.exit_codes import exit_codes
+from pipeline.export_commands import add_to as add_export_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -143,6 +144,9 @@ def experiments(
             return
         for known, function in EXPERIMENTS.items():
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
+
+
+add_export_commands(app)
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]

@@ -1,5 +1,6 @@
 """The Parquet tables of a run, declared once: columns, types, meaning and key."""
 
+import json
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,17 +11,27 @@ CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table whose rows are identified by the columns in `key`."""
+    """A table whose rows are identified by the columns in `key`; whole numbers in `sparse` are missing in some rows."""
 
     name: str
     row: str
     key: tuple[str, ...]
     columns: tuple[tuple[str, pa.DataType, str], ...]  # name, type, meaning
+    sparse: tuple[str, ...] = ()
 
     @property
     def arrow(self) -> pa.Schema:
         fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in self.columns]
-        return pa.schema(fields, metadata={"wavenas.table": self.name, "wavenas.schema_version": str(SCHEMA_VERSION)})
+        metadata = {"wavenas.table": self.name, "wavenas.schema_version": str(SCHEMA_VERSION)}
+        return pa.schema(fields, metadata={**metadata, "pandas": json.dumps(self._for_pandas())})
+
+    def _for_pandas(self) -> dict[str, object]:
+        """What makes pandas read sparse whole numbers as Int64, where it would take floating point otherwise."""
+        sparse = [
+            {"name": name, "field_name": name, "pandas_type": "int64", "numpy_type": "Int64", "metadata": None}
+            for name in self.sparse
+        ]
+        return {"index_columns": [], "column_indexes": [], "columns": sparse}
 
 
 SAMPLES = TableSchema(
@@ -83,6 +94,7 @@ RESULTS = TableSchema(
         ("error", pa.string(), "traceback or reason of a failure"),
         ("ended_at", pa.timestamp("us", tz="UTC"), "when the driver took the result in"),
     ),
+    sparse=("parameters", "flops", "reused_from"),
 )
 EPOCHS = TableSchema(
     "epochs",
@@ -128,7 +140,12 @@ UPDATES = TableSchema(
 OUTCOME = tuple(column for column in RESULTS.columns if column[0] not in ("wave", "reused_from"))
 
 
-def stage(name: str, row: str, columns: tuple[tuple[str, pa.DataType, str], ...]) -> tuple[TableSchema, TableSchema]:
+def stage(
+    name: str,
+    row: str,
+    columns: tuple[tuple[str, pa.DataType, str], ...],
+    sparse: tuple[str, ...] = ("parameters", "flops"),
+) -> tuple[TableSchema, TableSchema]:
     """The table of a stage after the search, with columns of its own, and that of the epochs of its trainings."""
     number = ("training", pa.int64(), "number of the training within the stage, from 0")
     told = (
@@ -136,7 +153,7 @@ def stage(name: str, row: str, columns: tuple[tuple[str, pa.DataType, str], ...]
         ("name", pa.string(), "the training in words"),
         ("weights", pa.string(), "file in the run folder with the trained weights; missing where they were not kept"),
     )
-    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME))
+    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), sparse)
     return main, TableSchema(
         epochs_of(name), "an epoch of a training", ("training", "epoch"), (number, *EPOCHS.columns[1:])
     )
@@ -168,6 +185,7 @@ FINAL = stage(
         ("test_loss", pa.float64(), "mean cross-entropy in nats on the test split; missing but for the test"),
         ("test_metric", pa.float64(), "accuracy, of text perplexity, on the test split; missing but for the test"),
     ),
+    sparse=("parameters", "flops", "tested"),
 )
 ABLATIONS = stage(
     "ablations",

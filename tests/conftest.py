@@ -20,6 +20,7 @@ TINY = [
     "space.options.num_filters=[2,3,4]", "data.num_train=1000", "data.num_validation=100", "child.epochs=2",
     "cluster.workers=2",
 ]  # fmt: skip
+IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
 CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second"]  # what may differ between equal runs
 
 
@@ -83,6 +84,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "finished"
     output = run_quietly(tiny_run(folder))
     (folder / "output.txt").write_text(output)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search of 6 tiny children in this process, for what comes after a search. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    run_here(folder, "search.samples=6", "search.children_per_replica=3", *IN_THIS_PROCESS)
     return folder
 
 

@@ -60,7 +60,7 @@ def test_both_environments_pin_the_same_versions() -> None:
     requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     pip = dict(re.match(r"([\w-]+)([=<>].*?)(?:;.*)?$", requirement).groups() for requirement in requirements)  # type: ignore[union-attr]
     lines = re.findall(r"^  - ([\w-]+) ([=<>]\S+)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
-    conda = {{"pytorch": "torch"}.get(name, name): version for name, version in lines}
+    conda = {{"pytorch": "torch", "python-duckdb": "duckdb"}.get(name, name): version for name, version in lines}
     assert conda.pop("python") == project["requires-python"]
     assert conda == {name: version.strip() for name, version in pip.items()}
 

@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import recurrent
+from bench import controller, recurrent
 from bench.__main__ import main
 from models.cell_formula import leaf_order
+from models.controller import Controller
 from models.presets import nascell
 from models.recurrent import build_cell
+from models.space import SearchSpace
 
 
 def test_the_plain_cell_computes_what_ours_does() -> None:
@@ -37,6 +39,21 @@ def test_a_measurement_is_printed_and_written(
 
 def test_an_unknown_part_is_an_error_that_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["controller"])
+        main(["speed"])
     assert ended.value.code == 2
-    assert "part 'controller': allowed are recurrent" in capsys.readouterr().err
+    assert "part 'speed': allowed are controller" in capsys.readouterr().err
+
+
+def test_the_plain_controller_computes_what_ours_does() -> None:
+    ours, space = Controller(seed=3), SearchSpace("models.conv_space:conv_space", {})
+    paths = space.paths(5, 3)
+    expected = ours.rollout(paths, generator=torch.Generator().manual_seed(0)).log_probs
+    for path, log_prob in zip(paths, expected, strict=True):
+        replayed = controller.take_one(ours, space.paths(5, 1)[0], path.tokens, torch.Generator())
+        torch.testing.assert_close(replayed, log_prob)
+
+
+def test_waves_are_measured_against_one_at_a_time() -> None:
+    measured = controller.measure(waves=(8,), depths=(2,), repeats=2)
+    assert controller.table(measured).splitlines()[-1].endswith("as fast |")
+    assert len(measured["cases"][0]["seconds"]) == 2

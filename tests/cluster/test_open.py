@@ -27,6 +27,14 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
 
 
+def test_the_scheduler_forgets_what_it_sent() -> None:
+    with open_cluster(ClusterSettings(workers=1)) as cluster:
+        for number in range(30):
+            cluster.client.submit(str, number).result()
+        (to_worker,) = cluster.client.cluster.scheduler.stream_comms.values()
+        assert len(to_worker.recent_message_log) == 10
+
+
 @pytest.mark.parametrize("processes", [True, False])
 def test_the_dashboard_is_where_its_link_says(processes: bool) -> None:
     with open_cluster(ClusterSettings(workers=1, processes=processes)) as cluster:

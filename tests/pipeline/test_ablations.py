@@ -66,10 +66,10 @@ def test_a_network_is_rewired_unless_it_is_wired_so() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A search of digits after its control experiments."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    shutil.copytree(finished_run, folder)
+    shutil.copytree(small_run, folder)
     return folder, ablate(folder)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import type_in
+from conftest import IN_THIS_PROCESS, type_in
 from rich.console import Console
 from sklearn.datasets import load_digits
 
@@ -28,12 +28,11 @@ from tasks.data import ImageSplit, load_images
 from tasks.image_child import build_network, evaluate
 from tasks.weights import load_weights
 
-HERE = ["cluster.workers=1", "cluster.processes=false"]
 SMALL = ['final.grid={"child.learning_rate"=[0.1,0.02]}', "final.epochs=3"]
 
 
 def final(run: Path, *arguments: str, expected: int = 0) -> str:
-    sets = [part for setting in [*HERE, *SMALL] for part in ("--set", setting)]
+    sets = [part for setting in [*IN_THIS_PROCESS, *SMALL] for part in ("--set", setting)]
     return type_in("final", run, *sets, *arguments, expected=expected)
 
 
@@ -42,10 +41,10 @@ def rows(run: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def done(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def done(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run after its final stage. Not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "run"
-    shutil.copytree(finished_run, run)
+    shutil.copytree(small_run, run)
     return run, final(run, "--more-filters", "3")
 
 
@@ -167,7 +166,8 @@ def test_that_it_is_opened_is_durable_before_it_is_read(run: Path, monkeypatch: 
     monkeypatch.setattr("pipeline.held_out._read_test_split", read)
     paths, configuration = open_run(run)
     with open_study(paths, configuration, "final", Console(quiet=True)) as study:
-        study.record({**row, "ended_at": 0})
+        row = {**row, "training": 0, "ended_at": 0}
+        study.record(row)
         with pytest.raises(UserError, match="cannot be read"):
             evaluate_once(study, training, row)
         assert study.rows[-1]["status"] == "failed" and row_of_test(study.rows) is None, "there is no figure"
@@ -186,4 +186,4 @@ def test_settings_that_do_not_fit_are_errors(run: Path) -> None:
 
 def test_a_search_has_to_be_finished(run: Path) -> None:
     sorted((run / "checkpoints").iterdir())[-1].unlink()
-    assert "20 of 20 children ended; the search has to be finished first: " in final(run, expected=2)
+    assert "6 of 6 children ended; the search has to be finished first: " in final(run, expected=2)

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import assert_same_run, type_in
+from exported import module_of
 
+from pipeline import load_run
 from pipeline.progress import format_reward
 from pipeline.run_paths import RunPaths
 from pipeline.summary import summarise
@@ -95,3 +98,25 @@ def test_the_best_cell_is_trained_in_several_sizes_and_tested_once(found: tuple[
     assert test.metric == table.metric[2:6].min() and np.exp(test.test_loss) == pytest.approx(test.test_metric)
     # its test file holds the same lines as its validation file
     assert test.test_metric == pytest.approx(test.metric) and f"Test perplexity {test.test_metric:.2f}" in output
+
+
+def test_the_best_model_is_exported_with_its_words_and_trained_weights(
+    found: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.export.write_graphs", lambda folder, example: {})
+    type_in("export", found[0], "--train", "--to", tmp_path / "best")
+    run = load_run(found[0])
+    best = run.best()[0]
+    words = json.loads((tmp_path / "best/vocabulary.json").read_text())
+    assert set(words) == {*WORDS, "<eos>"}
+    exported, fresh = module_of(tmp_path / "best").load(), run.build()
+    assert sum(weight.numel() for weight in exported.parameters()) == best.parameters
+    text = " ".join(WORDS[:5]) + " <eos> " + " ".join(WORDS[1:6])
+    tokens = torch.tensor([[words.index(word)] for word in text.split()])
+    losses = [
+        torch.nn.functional.cross_entropy(model(tokens[:-1])[0].flatten(0, 1), tokens[1:].flatten())
+        for model in (exported, fresh)
+    ]
+    assert losses[0] < losses[1], "it has learned"
+    last = run.epochs().query(f"trial_id == {best.trial_id}").validation_metric.iloc[-1]
+    assert f"at validation perplexity {last:.2f}." in (tmp_path / "best/README.md").read_text()

@@ -1,0 +1,68 @@
+"""Commands that hand on what a run found: `wavenas export` and `wavenas export-trials`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UserError
+from pipeline.exit_codes import exit_codes
+
+
+def export(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of the run, such as runs/digits-1.")] = None,
+    *,
+    to: Annotated[Path, typer.Option(help="New folder for the network.", metavar="DIR")],
+    trial: Annotated[int | None, typer.Option(help="Number of a trial; the best if not given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Instead of a run: figure7 or nascell.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File with the network's weights; freshly drawn if not given.", metavar="FILE")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train it here as the search did, and keep the weights.")
+    ] = False,
+) -> None:
+    """Write a network as code that needs torch alone, with its weights, and as graphs."""
+    with exit_codes():
+        if (folder is None) == (preset is None):
+            raise UserError("export needs the folder of a run, or --preset: one of them, and not both")
+        from pipeline.export_run import export_preset, export_trial
+        from pipeline.run_folder import open_run
+
+        if preset is not None:
+            if trial is not None or weights is not None or train:
+                raise UserError("--trial, --weights and --train are for a run's networks, not for a preset")
+            written = export_preset(preset, to)
+        else:
+            assert folder is not None
+            written = export_trial(*open_run(folder), to, trial_id=trial, weights=weights, train=train)
+        for path in written:
+            typer.echo(path)
+
+
+def export_trials(
+    folder: Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")],
+    form: Annotated[str, typer.Option("--format", help="csv or jsonl.", metavar="FORMAT")] = "csv",
+    to: Annotated[Path | None, typer.Option(help="File to write; printed if not given.", metavar="FILE")] = None,
+) -> None:
+    """Print a run's trials, a line each: architecture, metrics and all else that the tables have of them."""
+    with exit_codes():
+        from pipeline.export_trials import trial_lines
+        from pipeline.files import write_atomically
+        from pipeline.run_folder import open_run
+
+        lines = trial_lines(open_run(folder)[0], form)
+        if to is None:
+            for line in lines:
+                typer.echo(line)
+            return
+        try:
+            write_atomically(to, "".join(f"{line}\n" for line in lines).encode())
+        except OSError as error:
+            raise UserError(f"{to}: cannot be written: {error.strerror}") from error
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(export)
+    app.command()(export_trials)

@@ -1,0 +1,112 @@
+"""A run for notebooks and scripts: its tables as pandas frames, its best architectures, their networks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.configuration import Configuration
+from pipeline.run_folder import open_run
+from pipeline.run_paths import RunPaths
+from pipeline.schemas import TABLES
+from pipeline.tables import read_table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """A trial that ended well. `metric` is what its reward is made of; `architecture` is what its space returned."""
+
+    trial_id: int
+    reward: float
+    metric: float
+    parameters: int | None
+    flops: int | None
+    architecture: Any
+
+
+class Run:
+    """A run's folder, read anew by every call, so that it may be one that is going on. `pipeline.load_run` opens it."""
+
+    def __init__(self, paths: RunPaths, configuration: Configuration) -> None:
+        self.paths, self.configuration = paths, configuration
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, experiment={self.configuration.experiment!r})"
+
+    @property
+    def folder(self) -> Path:
+        return self.paths.folder
+
+    @property
+    def control(self) -> "Run | None":
+        """The control experiment's run, or None where none was begun."""
+        return Run(*open_run(self.paths.control.folder)) if self.paths.control.config.exists() else None
+
+    def samples(self) -> pd.DataFrame:
+        """Architectures drawn, in order of trial_id; README has the columns of each table."""
+        return self.table("samples")
+
+    def results(self) -> pd.DataFrame:
+        """Children that ended, in order of trial_id."""
+        return self.table("results")
+
+    def epochs(self) -> pd.DataFrame:
+        """Epochs of children, in order of trial_id and epoch."""
+        return self.table("epochs")
+
+    def updates(self) -> pd.DataFrame:
+        """Steps of the controller, in order."""
+        return self.table("updates")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name, with all its columns even before it has a row. Raises ValueError for other names.
+
+        Names of states, workers and devices are categorical, times are in UTC, whole numbers that are missing in some
+        rows are Int64, and tokens are arrays.
+        """
+        if name not in TABLES:
+            raise ValueError(f"table {name!r}: allowed are {', '.join(TABLES)}")
+        return read_table(self.paths, name).to_pandas()
+
+    def best(self, n: int = 1) -> list[RankedTrial]:
+        """The `n` trials of the highest rewards, best first, each architecture once; fewer where there are fewer."""
+        from pipeline.summary import summarise
+
+        ranked = summarise(self.paths).ranked[:n]
+        columns = ("trial_id", "reward", "metric", "parameters", "flops")
+        return [
+            RankedTrial(**{name: row[name] for name in columns}, architecture=self.architecture(row["trial_id"]))
+            for row in ranked
+        ]
+
+    def architecture(self, trial_id: int) -> Any:
+        """The architecture of a trial as its space returned it. Raises UserError where there is no such trial."""
+        from pipeline.networks import drawn_architecture
+
+        return drawn_architecture(self.paths, self.configuration, trial_id)
+
+    def build(self, trial_id: int | None = None) -> "nn.Module":
+        """The network of a trial, of the best where none is named, with the weights that its training begins with.
+
+        Raises UserError where there is no such trial, or where the run's task is not one of this project's.
+        """
+        from pipeline.networks import best_trial, build_child
+
+        chosen = best_trial(self.paths) if trial_id is None else trial_id
+        return build_child(self.paths, self.configuration, chosen)
+
+    def summary(self) -> str:
+        """What was found, in words."""
+        from pipeline.summary import summary_text
+
+        return summary_text(self.paths, self.configuration)
+
+    def report(self) -> list[Path]:
+        """Write the report, which replaces an earlier one; its files."""
+        from pipeline.report import write_report
+
+        return write_report(self.paths, self.configuration)

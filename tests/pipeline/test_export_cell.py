@@ -1,0 +1,103 @@
+"""Recurrent cells and language models as folders of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import type_in
+from exported import assert_well_written, drawn, module_of, outputs_elsewhere
+
+from models.cell_architecture import CellArchitecture
+from models.cell_formula import Cell
+from models.language_model import LanguageModel
+from models.presets import nascell
+from models.recurrent import build_cell
+from pipeline.export import Origin, cell_content, export_network, write_export
+
+WORDS = [f"word{number}" for number in range(20)]
+
+
+def export(cell: Cell, folder: Path, units: int = 16, tied: bool = False) -> LanguageModel:
+    torch.manual_seed(1)
+    model = LanguageModel(cell, len(WORDS), units, tied=tied, init_range=0.5).eval()
+    export_network(cell, model, folder, Origin("A model"), words=WORDS, graphs=False)
+    return model
+
+
+@pytest.mark.parametrize("cell", [*(drawn("cells", seed) for seed in range(12)), nascell(), "lstm", "rnn"])
+@pytest.mark.parametrize("tied", [False, True])
+@torch.no_grad()
+def test_the_code_of_every_cell_computes_the_same_bits(cell: Cell, tied: bool, tmp_path: Path) -> None:
+    ours = export(cell, tmp_path, tied=tied)
+    theirs = module_of(tmp_path).load()
+    tokens, more = torch.randint(len(WORDS), (2, 7, 3))
+    logits, state = ours(tokens)
+    their_logits, their_state = theirs(tokens)
+    assert torch.equal(their_logits, logits) and all(map(torch.equal, their_state, state))
+    assert torch.equal(theirs(more, their_state)[0], ours(more, state)[0])
+
+
+@pytest.mark.parametrize("cell", [drawn("cells", 3), "lstm", "rnn"])
+def test_any_number_of_units_and_gradients_agree_closely(cell: Cell, tmp_path: Path) -> None:
+    ours = export(cell, tmp_path, units=7)
+    theirs = module_of(tmp_path).load()
+    tokens = torch.randint(len(WORDS), (6, 3))
+    for model in (ours, theirs):
+        model(tokens)[0].square().sum().backward()
+    expected = dict(ours.named_parameters())
+    for name, weight in theirs.named_parameters():
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, expected[name].grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", [drawn("cells", 3), "lstm", "rnn"])
+def test_the_code_is_written_as_our_own_is(cell: Cell, tmp_path: Path) -> None:
+    export(cell, tmp_path, tied=cell == "lstm")
+    assert_well_written(tmp_path)
+
+
+@torch.no_grad()
+def test_a_language_model_loads_where_this_project_is_unknown(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = export(nascell(), tmp_path)
+    tokens = torch.randint(len(WORDS), (5, 2))
+    expected = model(tokens)
+    torch.set_num_threads(threads)
+    logits, state = outputs_elsewhere(tmp_path, tokens)
+    assert torch.equal(logits, expected[0]) and all(map(torch.equal, state, expected[1]))
+    assert json.loads((tmp_path / "vocabulary.json").read_text()) == WORDS
+    assert CellArchitecture.from_json(json.loads((tmp_path / "architecture.json").read_text())) == nascell()
+
+
+def test_nascell_is_exported_as_its_equations(tmp_path: Path) -> None:
+    type_in("export", "--preset", "nascell", "--to", tmp_path / "nascell")
+    assert_well_written(tmp_path / "nascell")
+    text = (tmp_path / "nascell/model.py").read_text()
+    for line in (
+        "a0, a2, a5, a7 = torch.sigmoid(leaves[1:5]).unbind()",
+        "a3 = torch.relu(leaves[7])",
+        "a8 = torch.tanh(a0 * a1)",
+        "b8 = torch.tanh(a8 + c)",
+        "a12 = b8 * a9",
+        "a14 = torch.tanh(a12 * a13)",
+        "return a14, a12",
+    ):
+        assert f"        {line}\n" in text
+    assert not (tmp_path / "nascell/weights.safetensors").exists()
+
+
+@torch.no_grad()
+def test_a_bare_cell_is_used_as_nn_lstm(tmp_path: Path) -> None:
+    cell = drawn("cells", 5)
+    write_export(tmp_path, cell, cell_content(cell, bias=True), Origin("A cell"))
+    theirs = module_of(tmp_path).Cell(16, 32, num_layers=2, batch_first=True)
+    ours = build_cell(cell, 16, 32, 2, bias=True, batch_first=True)
+    ours.load_state_dict(theirs.state_dict())
+    inputs, state = torch.randn(3, 6, 16), (torch.randn(2, 3, 32), torch.randn(2, 3, 32))
+    for given in (None, state):
+        (outputs, last), (expected, expected_last) = theirs(inputs, given), ours(inputs, given)
+        assert torch.equal(outputs, expected) and all(map(torch.equal, last, expected_last))
+    reference = torch.nn.LSTM(16, 32, num_layers=2, batch_first=True)(inputs)
+    assert reference[0].shape == outputs.shape and reference[1][0].shape == last[0].shape

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import comparison, stages
+from pipeline.commands import comparison, stages, transfer
 from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 stages.register(app)
 comparison.register(app)
+transfer.register(app)
 
 
 @app.command()

@@ -42,19 +42,24 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     Raises UserError where files are missing, short or corrupt, or the settings ask for more than there is.
     """
     fingerprint, decode = _source(settings)
-    folder = cache / f"{settings.dataset}-{fingerprint}"
-    if not _is_whole(folder):
-        arrays = decode()
-        try:
-            store_arrays(arrays, folder)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    folder = prepare_once(cache / f"{settings.dataset}-{fingerprint}", decode)
     if settings.dataset in IMAGES:
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         try:
             split_indices(len(labels), settings)
         except ValueError as error:
             raise UserError(str(error)) from error
+    return folder
+
+
+def prepare_once(folder: Path, decode: Callable[[], Arrays]) -> Path:
+    """A folder with arrays, decoded now if it is not there yet. Raises UserError where it cannot be written to."""
+    if not _is_whole(folder):
+        arrays = decode()
+        try:
+            store_arrays(arrays, folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     return folder
 
 

@@ -199,4 +199,37 @@ ABLATIONS = stage(
         ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
     ),
 )
-TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS)}
+OF_TRANSFERS = (
+    ("cell", CATEGORY, "the cell by name: trial of the search, NASCell, LSTM, RNN or the name of a file"),
+    ("architecture", pa.string(), "the cell as JSON"),
+    ("repetition", pa.int64(), "which seed, from 0"),
+    ("settings", pa.string(), "settings of the model and of its training, as JSON"),
+    ("data", pa.string(), "folder of the prepared data, named by a hash of the files and of how they are cut"),
+    ("test_opened_at", pa.timestamp("us", tz="UTC"), "when the test split was read for this training, once"),
+)
+TRANSFER_CHARACTERS = stage(
+    "transfer_characters",
+    "a training of a cell on characters",
+    (
+        *OF_TRANSFERS,
+        ("validation_bits", pa.float64(), "bits per character of the validation text, at the epoch with the fewest"),
+        ("test_bits", pa.float64(), "bits per character of the test text, with the weights of that epoch"),
+    ),
+)
+TRANSFER_TRANSLATION = stage(
+    "transfer_translation",
+    "a training of a cell in a translation model",
+    (
+        *OF_TRANSFERS,
+        ("languages", pa.string(), "ending of the source files and of the target files"),
+        ("validation_bleu", pa.float64(), "BLEU of the validation sentences, with the weights of the best epoch"),
+        ("test_loss", pa.float64(), "mean cross-entropy in nats of a word of the test's references"),
+        ("test_bleu", pa.float64(), "BLEU of the test sentences"),
+        ("signature", pa.string(), "how sacrebleu counted"),
+        ("translations", pa.string(), "folder in the run folder with the translations as text"),
+    ),
+)
+TABLES = {
+    schema.name: schema
+    for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS, *TRANSFER_CHARACTERS, *TRANSFER_TRANSLATION)
+}

@@ -38,6 +38,9 @@ resume report status verify repair: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
+docs/tables.md: pipeline/schemas.py $(READY)
+	$(BIN)/python -m pipeline.table_reference > $@
+
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
 

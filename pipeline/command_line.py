@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|verify|repair|experiments|export|export-trials`.
+"""The command line: `wavenas run|resume|doctor|report|experiments`, and the commands of modules of their own.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import looking
 from pipeline.exit_codes import exit_codes
 from pipeline.export_commands import add_to as add_export_commands
 from pipeline.verify_commands import add_to as add_verify_commands
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+looking.register(app)
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
 ClusterOption = Annotated[
     str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
@@ -132,15 +134,6 @@ def doctor(
 
 
 @app.command()
-def status(folder: RunFolder) -> None:
-    """Tell how far a run is, also while it is going on."""
-    with exit_codes():
-        from pipeline.status import status_text
-
-        typer.echo(status_text(folder))
-
-
-@app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
@@ -151,9 +144,8 @@ def report(folder: RunFolder) -> None:
 
         paths, configuration = open_run(folder)
         with writing(paths.report):
-            written = write_report(paths, without_foreign_code(configuration))
-        for path in written:
-            typer.echo(path)
+            page, *files = write_report(paths, without_foreign_code(configuration))
+        typer.echo(f"{page}\nand its {len(files)} figures, tables of numbers and texts beside it")
 
 
 @app.command()
@@ -189,7 +181,7 @@ def _console(first_line: str):  # type: ignore[no-untyped-def]
 
 
 def _what_next(folder: Path) -> None:
-    typer.echo(f"Results: {folder}/results, samples, epochs, updates (Parquet); report: {folder}/report")
+    typer.echo(f"Report: {folder}/report/report.html, for any browser; tables: {folder}/results, samples, … (Parquet)")
     typer.echo("Read them with pandas:")
     typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
 

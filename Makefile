@@ -53,6 +53,9 @@ all-stages: $(READY)
 	@$(if $(or $(SEEDS),$(filter digits table,$(EXPERIMENT))),$(MAKE) --no-print-directory compare \
 	  RUN=$(ALL)-compared SEEDS=$(or $(SEEDS),3))
 
+docs/tables.md: pipeline/schemas.py $(READY)
+	$(BIN)/python -m pipeline.table_reference > $@
+
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import comparison, stages, transfer
+from pipeline.commands import comparison, looking, stages, transfer
 from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
@@ -35,6 +35,7 @@ app = typer.Typer(
 stages.register(app)
 comparison.register(app)
 transfer.register(app)
+looking.register(app)
 
 
 @app.command()
@@ -118,15 +119,6 @@ def doctor(
 
 
 @app.command()
-def status(folder: RunFolder) -> None:
-    """Tell how far a run is, also while it is going on."""
-    with exit_codes():
-        from pipeline.status import status_text
-
-        typer.echo(status_text(folder))
-
-
-@app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
@@ -137,9 +129,8 @@ def report(folder: RunFolder) -> None:
 
         paths, configuration = open_run(folder)
         with writing(paths.report):
-            written = write_report(paths, without_foreign_code(configuration))
-        for path in written:
-            typer.echo(path)
+            page, *files = write_report(paths, without_foreign_code(configuration))
+        typer.echo(f"{page}\nand its {len(files)} figures, tables of numbers and texts beside it")
 
 
 @app.command()
@@ -171,7 +162,7 @@ def _console(first_line: str):  # type: ignore[no-untyped-def]
 
 
 def _what_next(folder: Path) -> None:
-    typer.echo(f"Results: {folder}/results, samples, epochs, updates (Parquet); report: {folder}/report")
+    typer.echo(f"Report: {folder}/report/report.html, for any browser; tables: {folder}/results, samples, … (Parquet)")
     typer.echo("Read them with pandas:")
     typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
 

@@ -38,8 +38,7 @@ class _Call:
 
     function: Callable[[Any], Any]
     argument: Any
-    priority: int
-    where: dict[str, Any]
+    options: dict[str, Any]
 
 
 class Tasks:
@@ -70,11 +69,10 @@ class Tasks:
         workers: Collection[str] = (),
     ) -> None:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
-        where = {"workers": list(workers), "allow_other_workers": True} if workers else {}
-        self._calls |= {
-            key: _Call(function, argument, priority, where) for key, argument in zip(keys, arguments, strict=True)
-        }
-        futures = self._client.map(function, arguments, key=list(keys), pure=False, priority=priority, **where)
+        options = {"workers": list(workers), "allow_other_workers": True} if workers else {}
+        options |= {"pure": False, "priority": priority}
+        self._calls |= {key: _Call(function, some, options) for key, some in zip(keys, arguments, strict=True)}
+        futures = self._client.map(function, arguments, key=list(keys), **options)
         for future in futures:
             self._under_way[future.key] = future
             self._watch(future)
@@ -225,9 +223,7 @@ class Tasks:
             self._client.subscribe_topic(topic, handler)
         for future in cancelled:
             call = self._calls[future.key]
-            again = self._client.submit(
-                call.function, call.argument, key=future.key, pure=False, priority=call.priority, **call.where
-            )
+            again = self._client.submit(call.function, call.argument, key=future.key, **call.options)
             self._under_way[future.key] = again
             self._watch(again)
 

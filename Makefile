@@ -10,7 +10,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair test test-gpu test-slurm bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair test test-faults test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,10 @@ resume report status verify repair: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
+
+# Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
+test-faults: $(READY)
+	$(BIN)/python -m pytest -m faults
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

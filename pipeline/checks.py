@@ -19,7 +19,7 @@ TRIED = 20  # architectures drawn of a space, at its first depth and at its last
 LANGUAGE_TASK = "tasks.language_child:train_language_child"
 IMAGE_TASK = ChildSettings().task
 # The other settings in child are of images.
-OF_ANY_CHILD = ("task", "timeout_minutes", "checkpoint_minutes", "precision", "threads")
+OF_ANY_CHILD = ("task", "timeout_minutes", "grace_minutes", "checkpoint_minutes", "precision", "threads")
 OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
 
 

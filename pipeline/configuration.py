@@ -18,6 +18,7 @@ from tasks.settings import (
     DataSettings,
     EvolutionSettings,
     LanguageSettings,
+    RetrySettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -35,6 +36,7 @@ class Configuration:
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()
     language: LanguageSettings = LanguageSettings()
+    retries: RetrySettings = RetrySettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @property

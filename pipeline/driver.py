@@ -12,9 +12,11 @@ from rich.console import Console
 from cluster.cluster import Cluster
 from cluster.open import open_cluster
 from pipeline.checks import check_configuration
+from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
+from pipeline.failures import FailureWatch
 from pipeline.files import writing
 from pipeline.progress import Progress, log, log_to
 from pipeline.provenance import check_changes
@@ -22,7 +24,7 @@ from pipeline.replicas import run_replicas
 from pipeline.report import write_report
 from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
-from pipeline.search import Search, is_finished, load_history, rewards_so_far
+from pipeline.search import Search, is_finished, load_history, rewards_so_far, run_key
 from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
@@ -107,7 +109,9 @@ def _search(
         history = load_history(paths, configuration)
         with progress.watching():
             tasks = Tasks(cluster.client, cluster.check)
-            search = Search(tasks, paths, tables, configuration, data_path, progress, history)
+            children = Children(tasks, run_key(paths), configuration.child, configuration.retries)
+            failures = FailureWatch(configuration.search.max_failed_share, configuration.wave_size)
+            search = Search(tasks, paths, tables, configuration, data_path, progress, history, children, failures)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 
 

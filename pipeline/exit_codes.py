@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ def exit_codes() -> Iterator[list[Path]]:
         _go_on(resumable, "Make room there, or let it be written to, and go on with")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be written: who insists need not wait
+            signal.signal(number, lambda *_: os._exit(130))
         typer.echo("\nInterrupted.", err=True)
         _go_on(resumable, "Nothing that ended is lost. Go on with")
         raise typer.Exit(130) from None

@@ -69,6 +69,11 @@ class Progress:
             log.warning("trial %d: %s after %.1f s: %s", row["trial_id"], row["status"], row["seconds"], reason)
         self._show()
 
+    def children_again(self, number: int) -> None:
+        """So many of the children that had ended before are trained again."""
+        self._done -= number
+        self._done_before -= number
+
     def wave_ended(self, row: Row) -> None:
         """A row of `updates` that has just been committed."""
         self._baseline = row["baseline"]

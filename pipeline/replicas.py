@@ -23,13 +23,13 @@ from pipeline.search import (
     add_samples,
     first_state,
     reduce_request,
+    results_to_keep,
     reuse_results,
     sample_request,
 )
-from pipeline.submit import SOON, Ended, outcome, trial_key
+from pipeline.submit import SOON, Ended
 from pipeline.tables import read_table
-from tasks.records import Gradient, PolicyState, ReduceRequest, SampleRequest
-from tasks.trial import run_trial
+from tasks.records import Gradient, PolicyState, ReduceRequest, SampleRequest, TrialResult
 from tasks.waves import policy_gradient, sample_wave
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -74,7 +74,7 @@ class _Replicas:
         self._search, self._settings = search, search.configuration.search
         self.server = ParameterServer(state, self._settings, search.configuration.controller.learning_rate)
         self._drawing: dict[str, tuple[Minibatch, SampleRequest]] = {}  # by key
-        self._training: dict[str, tuple[Minibatch, Row]] = {}  # by key
+        self._training: dict[int, tuple[Minibatch, Row]] = {}  # by trial
         self._copies: dict[str, list[tuple[Minibatch, Row]]] = {}  # by hash: wait for the result of the same network
         self._reducing: tuple[Minibatch, ReduceRequest] | None = None
         self._reducing_key = ""
@@ -105,7 +105,7 @@ class _Replicas:
 
     def take(self, tasks: Sequence[Ended]) -> None:
         """Go on with what ended: children, architectures drawn, a gradient."""
-        children = [task for task in tasks if task.key in self._training]
+        children = self._search.children.take(tasks)
         drawn = [task for task in tasks if task.key in self._drawing]
         gradients = [task for task in tasks if task.key == self._reducing_key]
         self._take_children(children)
@@ -144,16 +144,14 @@ class _Replicas:
             if self._search.duplicates == "reuse":
                 self._copies[sample["architecture_hash"]] = []
             fresh.append(sample)
-        keys = [trial_key(self._search.key, sample["trial_id"]) for sample in fresh]
-        self._training |= {key: (batch, sample) for key, sample in zip(keys, fresh, strict=True)}
-        if fresh:
-            self._search.tasks.submit(keys, run_trial, self._search.trials_of(fresh), 0)
+        self._training |= {sample["trial_id"]: (batch, sample) for sample in fresh}
+        self._search.children.train(self._search.trials_of(fresh))
 
-    def _take_children(self, tasks: Sequence[Ended]) -> None:
-        if not tasks:
+    def _take_children(self, results: Sequence[TrialResult]) -> None:
+        if not results:
             return
-        ended = [(task, *self._training.pop(task.key)) for task in tasks]
-        rows = add_results(self._search, [(sample, *outcome(task, sample["trial_id"])) for task, _, sample in ended])
+        ended = [(result, *self._training.pop(result.trial_id)) for result in results]
+        rows = add_results(self._search, [(sample, result) for result, _, sample in ended])
         for (_, batch, sample), row in zip(ended, rows, strict=True):
             self._end_child(batch, row)
             for other, copy in self._copies.pop(sample["architecture_hash"], []):
@@ -226,7 +224,8 @@ def open_minibatches(search: Search, state: SearchState) -> list[Minibatch]:
         else:  # of a step to be taken again: the weights come with it
             snapshot = replace(first_state(search.configuration).policy, version=version)
         batch = Minibatch(wave, rows[0]["replica"], snapshot, len(rows), rows, recorded=wave in place)
-        batch.results = {row["trial_id"]: results[row["trial_id"]] for row in rows if row["trial_id"] in results}
+        ended = [results[row["trial_id"]] for row in rows if row["trial_id"] in results]
+        batch.results = results_to_keep(search, ended, batch.recorded)
         batches.append(batch)
     last = {b.wave: max((row["ended_at"] for row in b.results.values()), default=NEVER) for b in batches}
     return sorted(batches, key=lambda batch: (place.get(batch.wave, math.inf), last[batch.wave], batch.wave))

@@ -34,7 +34,7 @@ class ChildCheckpoint:
     def __init__(self, trial: Trial, generator: torch.Generator | None = None, **parts: Stateful) -> None:
         every, self._path = trial.child.checkpoint_minutes, trial.checkpoint_path and Path(trial.checkpoint_path)
         self._seconds = 60 * every if every and self._path else float("inf")
-        self._trial = [trial.seed, *trial.tokens]
+        self._trial = [trial.seed, trial.micro_batches, *trial.tokens]
         self._generator, self._parts = generator, parts
         self._saved_at = time.monotonic()
 

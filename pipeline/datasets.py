@@ -142,7 +142,7 @@ def _check_rows(path: Path, expected: int) -> None:
         raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
     columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     if not {"img.bytes", "label"} <= columns:
@@ -157,7 +157,7 @@ def decode_parquet(path: Path) -> Arrays:
     """A split of CIFAR-10 in the layout of the Hugging Face data set. Raises UserError, naming the row."""
     try:
         table = pq.read_table(path, columns=["img", "label"])
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
     _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)

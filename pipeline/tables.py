@@ -117,7 +117,7 @@ def read_part(path: Path, schema: TableSchema, columns: Sequence[str] | None = N
             raise DamagedError(f"{path}: does not have the columns of table {schema.name} in this version")
         table = pq.read_table(content, columns=columns)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read as Parquet: {error}") from error
     return table.select(columns or schema.arrow.names)
 

@@ -180,10 +180,11 @@ def log_to(paths: RunPaths) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False
+    before, log.propagate = log.propagate, False
     try:
         yield
     finally:
+        log.propagate = before
         log.removeHandler(handler)
         with suppress(OSError):
             handler.close()

@@ -20,8 +20,8 @@ TEXT = "".join(f"{line}\n" for line in LINES)
 LETTERS = [
     f"--set={setting}"
     for setting in (
-        "language.parameters=1500", "language.embedding_size=4", "language.epochs=2", "language.batch_size=4",
-        "language.steps=10", "language.init_range=0.2", "language.learning_rate=0.01", "cluster.workers=1",
+        "language.parameters=1500", "language.embedding_size=4", "language.epochs=3", "language.batch_size=4",
+        "language.steps=10", "language.init_range=0.2", "language.learning_rate=0.03", "cluster.workers=1",
         "cluster.processes=false", "child.precision=float32",
     )
 ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_characters_are_told_in_bits_and_tested_once(text: Path) -> None:
     assert rows.parameters.max() / rows.parameters.min() < 1.15
     assert f"NASCell, {rows.parameters[0]:,} parameters: validation {rows.validation_bits[0]:.3f}" in output
     assert (folder / "report" / "transfer_characters.txt").read_text() in output
-    assert len(pd.read_parquet(folder / "transfer_characters_epochs")) == 4
+    assert len(pd.read_parquet(folder / "transfer_characters_epochs")) == 6
     assert not (folder / "test-split").exists() and not list((folder / "children").iterdir())
     (text / "test.txt").write_text("never read again \0")
     assert f"{rows.test_bits[0]:.3f}" in type_in(*command)

@@ -5,6 +5,7 @@ part of a table are written to that part as a whole, aside and renamed, so that 
 that has grown long enough is left as it is and the next one begun: the cost of a commit does not grow with the run.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,12 @@ import pyarrow.parquet as pq
 from pipeline.errors import DamagedError, DiskError
 from pipeline.files import sync_folder, write_atomically, writing
 from pipeline.journal import Journal
-from pipeline.progress import log
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import SEARCH_TABLES, TABLES, TableSchema, stage_tables
 from pipeline.seals import check_parquet, seal_parquet
 
+log = logging.getLogger("wavenas")
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
 JOURNAL_ROWS = 1_024  # of so many rows, the journal is emptied at the next commit
 PUBLISH_SHARE = 0.05  # of the time may go into rewriting parts while a wave is under way

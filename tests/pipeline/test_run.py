@@ -21,7 +21,7 @@ from pipeline.experiments import digits
 from pipeline.rows import Row
 from pipeline.run import Run
 from pipeline.run_folder import create_run
-from pipeline.schemas import TABLES
+from pipeline.schemas import SEARCH_TABLES, TABLES
 from pipeline.seals import seal_parquet
 from pipeline.tables import Tables
 
@@ -53,7 +53,7 @@ def dtypes(frame: pd.DataFrame) -> dict[str, str]:
 
 def test_tables_have_the_same_types_by_either_way(finished_run: Path) -> None:
     run = load_run(finished_run)
-    for name in TABLES:
+    for name in SEARCH_TABLES:
         frame, plain = run.table(name), pd.read_parquet(finished_run / name)
         assert dtypes(frame) == dtypes(plain) == expected_dtypes(name)
         pd.testing.assert_frame_equal(frame, plain)

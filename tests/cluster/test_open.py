@@ -1,3 +1,4 @@
+import logging
 import multiprocessing
 import os
 import urllib.request
@@ -50,7 +51,14 @@ def test_workers_are_sized_from_cores_and_memory() -> None:
     assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
 
 
-def test_workers_that_end_late_are_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+def test_workers_that_end_late_are_no_failure(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("wavenas")
+    monkeypatch.setattr(log, "propagate", True)
+    monkeypatch.setattr(log, "disabled", False)
+    caplog.set_level(logging.WARNING, logger="wavenas")
+
     class Slow:
         def close(self) -> None:
             raise TimeoutError

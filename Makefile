@@ -1,6 +1,8 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
+#   make verify RUN=NAME    make repair RUN=NAME
+#   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +11,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status test test-gpu test-slurm bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair final ablate compare all-stages test test-faults test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,13 +34,34 @@ run: $(READY)
 doctor: $(READY)
 	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-resume: WHICH = $(WHERE) $(ARGS)
-resume report status: $(READY)
+resume final ablate: WHICH = $(WHERE) $(ARGS)
+resume report status verify repair final ablate: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
+compare: $(READY)
+	@$(BIN)/python -m pipeline compare runs/$(or $(RUN),$(EXPERIMENT)-compared) --experiment $(EXPERIMENT) \
+	  $(if $(SEEDS),--seeds $(SEEDS)) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+# A search and all that comes after it. What ended before is not run again; a comparison where it takes minutes, or with SEEDS.
+ALL = $(or $(RUN),$(EXPERIMENT)-all)
+all-stages: $(READY)
+	@if [ -e runs/$(ALL)/config.json ]; then $(BIN)/python -m pipeline resume runs/$(ALL) $(WHERE); \
+	  else $(MAKE) --no-print-directory run RUN=$(ALL); fi
+	@$(if $(filter table,$(EXPERIMENT)),,$(BIN)/python -m pipeline final runs/$(ALL) $(WHERE))
+	@$(BIN)/python -m pipeline ablate runs/$(ALL) $(WHERE)
+	@$(if $(or $(SEEDS),$(filter digits table,$(EXPERIMENT))),$(MAKE) --no-print-directory compare \
+	  RUN=$(ALL)-compared SEEDS=$(or $(SEEDS),3))
+
+docs/tables.md: pipeline/schemas.py $(READY)
+	$(BIN)/python -m pipeline.table_reference > $@
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
+
+# Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
+test-faults: $(READY)
+	$(BIN)/python -m pytest -m faults
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments|export|export-trials`.
+"""The command line of `wavenas`: searches here, what comes after them in modules of their own.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,8 +10,21 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import comparison, looking, stages, transfer
+from pipeline.commands.options import (
+    ClusterOption,
+    ColumnsOption,
+    DataOption,
+    RewardOption,
+    RunFolder,
+    SetOption,
+    SiteOption,
+    TableOption,
+    configured,
+)
 from pipeline.exit_codes import exit_codes
 from pipeline.export_commands import add_to as add_export_commands
+from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -19,17 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
-ClusterOption = Annotated[
-    str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
-]
-SiteOption = Annotated[
-    Path | None, typer.Option(help="TOML file with this site's [cluster].", metavar="FILE", envvar="WAVENAS_SITE")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
-]
+stages.register(app)
+comparison.register(app)
+transfer.register(app)
+looking.register(app)
 
 
 @app.command()
@@ -41,7 +47,7 @@ def run(
     ] = None,
     cluster: ClusterOption = None,
     site: SiteOption = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    data: DataOption = None,
     policy: Annotated[str | None, typer.Option(help="controller, random or evolution.")] = None,
     samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
@@ -51,11 +57,9 @@ def run(
     task: Annotated[
         str | None, typer.Option(help="Your own function that trains a child.", metavar="MODULE:FUNCTION")
     ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Experiment table: a Parquet file with a row a network.", metavar="FILE")
-    ] = None,
-    columns: Annotated[str | None, typer.Option(help="Its columns that are decided, with commas between.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Its column with the metric.")] = None,
+    table: TableOption = None,
+    columns: ColumnsOption = None,
+    reward: RewardOption = None,
     set_: SetOption = None,
 ) -> None:
     """Start a search."""
@@ -64,18 +68,7 @@ def run(
         "search.seed": seed, "space.function": space, "child.task": task,
     }  # fmt: skip
     with exit_codes() as interrupted:
-        from pipeline.configuration import override
-        from pipeline.experiments import experiment_named, with_own_space, with_table
-        from pipeline.site import cluster_options, with_site
-
-        configuration = experiment_named(experiment)
-        if space is not None:
-            configuration = with_own_space(configuration, space)
-        if table or columns or reward:
-            configuration = with_table(configuration, table, columns, reward, data)
-        options |= cluster_options(cluster)
-        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
-        configuration = override(with_site(configuration, site), [*given, *(set_ or [])])
+        configuration = configured(experiment, options, (table, columns, reward), site, cluster, set_)
         from pipeline.driver import start_run
         from pipeline.run_folder import free_folder
 
@@ -86,7 +79,15 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
+def resume(
+    folder: RunFolder,
+    cluster: ClusterOption = None,
+    site: SiteOption = None,
+    set_: SetOption = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on though code or packages are others now; it is recorded.")
+    ] = False,
+) -> None:
     """Go on with an interrupted run, on the cluster it was on or on another."""
     with exit_codes() as interrupted:
         from pipeline.run_folder import open_run
@@ -96,7 +97,7 @@ def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = 
         from pipeline.driver import resume_run
 
         interrupted.append(folder)
-        resume_run(folder, configuration, _console(f"Going on with {folder}"))
+        resume_run(folder, configuration, _console(f"Going on with {folder}"), accept_changes)
         _what_next(folder)
 
 
@@ -105,43 +106,31 @@ def doctor(
     experiment: Annotated[str, typer.Option(help="What is to be searched for.")] = "digits",
     cluster: ClusterOption = None,
     site: SiteOption = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", metavar="DIR")] = None,
+    data: DataOption = None,
     set_: SetOption = None,
 ) -> None:
     """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
     with exit_codes():
-        from pipeline.configuration import override
         from pipeline.doctor import examine
-        from pipeline.experiments import experiment_named
-        from pipeline.site import cluster_options, with_site
 
-        options = {"data.folder": data, **cluster_options(cluster)}
-        given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
-        configuration = override(with_site(experiment_named(experiment), site), [*given, *(set_ or [])])
+        configuration = configured(experiment, {"data.folder": data}, (None, None, None), site, cluster, set_)
         if not examine(configuration, Path("runs"), _console(f"Experiment {experiment}")):
             raise typer.Exit(1)
-
-
-@app.command()
-def status(folder: RunFolder) -> None:
-    """Tell how far a run is, also while it is going on."""
-    with exit_codes():
-        from pipeline.status import status_text
-
-        typer.echo(status_text(folder))
 
 
 @app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
-        from pipeline.checks import find_own_modules
+        from pipeline.checks import without_foreign_code
+        from pipeline.files import writing
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
-        find_own_modules()
-        for path in write_report(*open_run(folder)):
-            typer.echo(path)
+        paths, configuration = open_run(folder)
+        with writing(paths.report):
+            page, *files = write_report(paths, without_foreign_code(configuration))
+        typer.echo(f"{page}\nand its {len(files)} figures, tables of numbers and texts beside it")
 
 
 @app.command()
@@ -161,10 +150,7 @@ def experiments(
 
 
 add_export_commands(app)
-
-
-def _toml(value: object) -> str:
-    return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
+add_verify_commands(app)
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]
@@ -176,7 +162,7 @@ def _console(first_line: str):  # type: ignore[no-untyped-def]
 
 
 def _what_next(folder: Path) -> None:
-    typer.echo(f"Results: {folder}/results, samples, epochs, updates (Parquet); report: {folder}/report")
+    typer.echo(f"Report: {folder}/report/report.html, for any browser; tables: {folder}/results, samples, … (Parquet)")
     typer.echo("Read them with pandas:")
     typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
 

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cluster.settings import ClusterSettings
 from pipeline.errors import UserError
+from pipeline.stage_settings import AblationSettings, FinalSettings
 from tasks.settings import (
     FRESH,
     ChildSettings,
@@ -18,9 +19,11 @@ from tasks.settings import (
     DataSettings,
     EvolutionSettings,
     LanguageSettings,
+    RetrySettings,
     SearchSettings,
     SpaceSettings,
 )
+from tasks.translation_settings import TranslationSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
@@ -35,7 +38,11 @@ class Configuration:
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()
     language: LanguageSettings = LanguageSettings()
+    retries: RetrySettings = RetrySettings()
+    translation: TranslationSettings = TranslationSettings()
     cluster: ClusterSettings = ClusterSettings()
+    final: FinalSettings = FinalSettings()
+    ablations: AblationSettings = AblationSettings()
 
     @property
     def wave_size(self) -> int:
@@ -61,19 +68,28 @@ def from_dict(data: Mapping[str, Any], source: str) -> Configuration:
 
 def override(configuration: Configuration, assignments: Sequence[str]) -> Configuration:
     """A configuration with `section.key=value` assignments applied; values are TOML, bare words are strings."""
-    data = to_dict(configuration)
+    settings: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         path = [part.strip() for part in key.split(".")]
         if not equals or not all(path):
             raise UserError(f"--set {assignment}: not of the form section.key=value")
+        settings[".".join(path)] = parse_value(text)
+    return with_settings(configuration, settings, "--set")
+
+
+def with_settings(configuration: Configuration, settings: Mapping[str, Any], source: str) -> Configuration:
+    """A configuration with values by `section.key`. Raises UserError, naming `source`, the key and what is allowed."""
+    data = to_dict(configuration)
+    for key, value in settings.items():
+        *sections, name = key.split(".")
         target = data
-        for part in path[:-1]:
+        for part in sections:
             target = target.setdefault(part, {})
             if not isinstance(target, dict):
-                raise UserError(f"--set {assignment}: {part} is a value, not a section")
-        target[path[-1]] = parse_value(text)
-    return from_dict(data, "--set")
+                raise UserError(f"{source} {key}: {part} is a value, not a section")
+        target[name] = value
+    return from_dict(data, source)
 
 
 def parse_value(text: str) -> Any:

@@ -25,6 +25,7 @@ from tasks.settings import DataSettings
 CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000
 DIGITS_TRAIN = 1_437  # of 1,797; the last 360, by other writers, are left for a test
 IMAGES = ("digits", "cifar10")
+DIGESTS = "sha256.txt"  # of prepared arrays, beside them
 HOW_TO_GET_CIFAR10 = (
     "Get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there,"
     " or save the splits of the Hugging Face data set uoft-cs/cifar10 there as train.parquet and test.parquet;"
@@ -41,13 +42,7 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     Raises UserError where files are missing, short or corrupt, or the settings ask for more than there is.
     """
     fingerprint, decode = _source(settings)
-    folder = cache / f"{settings.dataset}-{fingerprint}"
-    if not folder.is_dir():
-        arrays = decode()
-        try:
-            _store(arrays, folder)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    folder = prepare_once(cache / f"{settings.dataset}-{fingerprint}", decode)
     if settings.dataset in IMAGES:
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         try:
@@ -57,10 +52,21 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     return folder
 
 
+def prepare_once(folder: Path, decode: Callable[[], Arrays]) -> Path:
+    """A folder with arrays, decoded now if it is not there yet. Raises UserError where it cannot be written to."""
+    if not _is_whole(folder):
+        arrays = decode()
+        try:
+            store_arrays(arrays, folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    return folder
+
+
 def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
     """A fingerprint of a data set's files, and how to decode them."""
     if settings.dataset == "digits":
-        return "bundled", _digits
+        return "bundled", digits
     if settings.dataset == "table":
         return table_source(settings)
     if settings.dataset == "text":
@@ -68,29 +74,55 @@ def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
     return _cifar10(Path(settings.folder or "data"))
 
 
-def _store(arrays: Arrays, folder: Path) -> None:
+def store_arrays(arrays: Arrays, folder: Path) -> None:
+    """Write arrays, NAME.npy each, to a folder that comes into being with all of them.
+
+    Raises OSError, and then leaves nothing behind.
+    """
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    aside.mkdir(parents=True, exist_ok=True)
-    for name, array in arrays.items():
-        with (aside / f"{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
     try:
+        aside.mkdir(parents=True, exist_ok=True)
+        for name, array in arrays.items():
+            with (aside / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+        (aside / DIGESTS).write_text(_digests(aside))
+        if folder.is_dir() and not _is_whole(folder):
+            shutil.rmtree(folder)  # decoded data are made of files that the user has
         aside.rename(folder)
-    except OSError:  # another driver was faster
-        if not folder.is_dir():
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not _is_whole(folder):  # else another driver was faster
             raise
-        shutil.rmtree(aside)
     sync_folder(folder.parent)
 
 
-def _digits() -> Arrays:
+def _is_whole(folder: Path) -> bool:
+    """Whether prepared arrays are there, and as they were written."""
+    try:
+        return (folder / DIGESTS).read_text() == _digests(folder)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digests(folder: Path) -> str:
+    """A line for each array: its digest and name."""
+    lines = []
+    for path in sorted(folder.glob("*.npy")):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()} {path.name}\n")
+    return "".join(lines)
+
+
+def digits(test: bool = False) -> Arrays:
+    """The bundled digits to train on, or the others."""
     from sklearn.datasets import load_digits  # bundled with scikit-learn: 8×8 pixels of 17 shades of grey
 
-    digits = load_digits()
-    images = np.rint(digits.images[:DIGITS_TRAIN, None] * (255 / 16)).astype(np.uint8)
-    return {"images": images, "labels": digits.target[:DIGITS_TRAIN].astype(np.int64)}
+    bundled = load_digits()
+    part = slice(DIGITS_TRAIN, None) if test else slice(DIGITS_TRAIN)
+    images = np.rint(bundled.images[part, None] * (255 / 16)).astype(np.uint8)
+    return {"images": images, "labels": bundled.target[part].astype(np.int64)}
 
 
 def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
@@ -99,9 +131,9 @@ def _cifar10(folder: Path) -> tuple[str, Callable[[], Arrays]]:
         _check_rows(folder / "train.parquet", CIFAR10_TRAIN)
         _check_rows(folder / "test.parquet", CIFAR10_TEST)
         digest = hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
-        return digest[:16], lambda: _decode_parquet(folder / "train.parquet")
+        return digest[:16], lambda: decode_parquet(folder / "train.parquet")
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
-    return f"torchvision-{place[:16]}", lambda: _load_torchvision(folder)
+    return f"torchvision-{place[:16]}", lambda: load_torchvision(folder)
 
 
 def _check_rows(path: Path, expected: int) -> None:
@@ -110,7 +142,7 @@ def _check_rows(path: Path, expected: int) -> None:
         raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
     columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     if not {"img.bytes", "label"} <= columns:
@@ -121,11 +153,13 @@ def _check_rows(path: Path, expected: int) -> None:
         )
 
 
-def _decode_parquet(path: Path) -> Arrays:
+def decode_parquet(path: Path) -> Arrays:
+    """A split of CIFAR-10 in the layout of the Hugging Face data set. Raises UserError, naming the row."""
     try:
         table = pq.read_table(path, columns=["img", "label"])
-    except (pa.ArrowInvalid, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
+    _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)
     if labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels from {labels.min()} to {labels.max()}; allowed are 0 to 9")
@@ -144,17 +178,26 @@ def _decode_parquet(path: Path) -> Arrays:
     return {"images": images, "labels": labels}
 
 
-def _load_torchvision(folder: Path) -> Arrays:
+def _check_columns(path: Path, table: pa.Table) -> None:
+    img, label = table["img"].type, table["label"]
+    if not pa.types.is_struct(img) or not pa.types.is_binary(img.field("bytes").type):
+        raise UserError(f"{path}: column img holds {img}; looked for img.bytes, encoded images")
+    if not pa.types.is_integer(label.type) or label.null_count:
+        raise UserError(f"{path}: column label holds {label.type}, {label.null_count} missing; allowed are 0 to 9")
+
+
+def load_torchvision(folder: Path, test: bool = False) -> Arrays:
+    """A split of CIFAR-10 as torchvision keeps it, downloaded where it is missing. Raises UserError."""
     from torchvision.datasets import CIFAR10
 
     looked_for = f"looked for {folder}/train.parquet and {folder}/cifar-10-batches-py"
     try:
-        dataset = CIFAR10(str(folder), train=True, download=False)
+        dataset = CIFAR10(str(folder), train=not test, download=False)
     except RuntimeError:
         damaged = "damaged" if (folder / "cifar-10-batches-py").exists() else "missing"
         print(f"CIFAR-10 is {damaged} ({looked_for}): downloading it there.", flush=True)
         try:
-            dataset = CIFAR10(str(folder), train=True, download=True)
+            dataset = CIFAR10(str(folder), train=not test, download=True)
         except (RuntimeError, OSError) as error:
             found = f"CIFAR-10 is {damaged}: {looked_for}"
             raise UserError(f"{found}, and a download failed ({error}). {HOW_TO_GET_CIFAR10}") from error

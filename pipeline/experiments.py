@@ -8,6 +8,7 @@ from typing import Any
 from cluster.settings import ClusterSettings
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
+from pipeline.stage_settings import AblationSettings, FinalSettings
 from tasks.settings import (
     ChildSettings,
     ControllerSettings,
@@ -33,6 +34,7 @@ def digits() -> Configuration:
         ),
         data=DataSettings(dataset="digits", num_validation=437, upsample=10, crop=8, flip=False),
         child=ChildSettings(epochs=3, batch_size=32, reward_epochs=1),
+        final=FinalSettings(grid={"child.learning_rate": (0.1, 0.05), "child.weight_decay": (1e-4, 1e-3)}, epochs=20),
     )
 
 
@@ -54,6 +56,7 @@ def cifar10_pooling() -> Configuration:
         experiment="cifar10_pooling",
         search=SearchSettings(depth=13, depth_increment=0),
         space=SpaceSettings(options=options),
+        final=FinalSettings(more_filters=(40,)),  # Table 1
     )
 
 
@@ -90,6 +93,9 @@ def ptb() -> Configuration:
         space=SpaceSettings(function="models.cell_space:cell_space"),
         data=DataSettings(dataset="text", num_validation=None),
         child=ChildSettings(task="tasks.language_child:train_language_child"),
+        final=FinalSettings(  # Table 2
+            parameters=(25_000_000, 32_000_000, 54_000_000), shared_embeddings=(False, True)
+        ),
     )
 
 
@@ -118,6 +124,13 @@ def ptb_small() -> Configuration:
             constant_epochs=2,
             rate_divisor=2.0,
         ),
+        final=FinalSettings(
+            grid={"language.learning_rate": (1.0, 0.5), "language.constant_epochs": (2, 3)},
+            epochs=6,
+            parameters=(200_000, 400_000),
+            shared_embeddings=(False, True),
+        ),
+        ablations=AblationSettings(perturbations=6, seeds=2),
     )
 
 
@@ -171,6 +184,12 @@ def _small(experiment: Configuration, options: dict[str, Any], depth: int) -> Co
         space=SpaceSettings(options=options),
         data=DataSettings(num_train=4_000, num_validation=1_000, upsample=20, crop=16),
         child=ChildSettings(epochs=5, reward_epochs=2),
+        final=FinalSettings(
+            grid={"child.learning_rate": (0.1, 0.05), "child.decay_at": ([0.5, 0.75], [0.4, 0.6])},
+            epochs=15,
+            more_filters=tuple(count // 4 for count in experiment.final.more_filters),
+        ),
+        ablations=AblationSettings(perturbations=6, seeds=2),
     )
 
 

@@ -15,8 +15,28 @@ class RunPaths:
         return self.folder / "config.json"
 
     @property
+    def config_copy(self) -> Path:
+        """The same again: the one file that nothing else could stand for."""
+        return self.folder / "config.copy.json"
+
+    @property
+    def changes(self) -> Path:
+        """Which other code and packages the run went on with, and since when."""
+        return self.folder / "changes.json"
+
+    @property
+    def set_aside(self) -> Path:
+        """Damaged files, in a folder for each time that some were found."""
+        return self.folder / "set-aside"
+
+    @property
     def lock(self) -> Path:
         return self.folder / ".lock"
+
+    @property
+    def owner(self) -> Path:
+        """Who holds the lock, in words."""
+        return self.folder / ".lock.owner"
 
     @property
     def log(self) -> Path:
@@ -34,6 +54,18 @@ class RunPaths:
     def child_checkpoint(self, trial_id: int) -> Path:
         """What a long child has learned so far, until its result is in."""
         return self.folder / "children" / f"trial-{trial_id:06d}.pt"
+
+    def stage_journal(self, stage: str) -> Path:
+        """The journal of a stage after the search."""
+        return self.folder / f"{stage}.jsonl"
+
+    def training_checkpoint(self, fingerprint: str) -> Path:
+        """What a training of a stage has learned so far, until its row is there."""
+        return self.folder / "children" / f"training-{fingerprint}.pt"
+
+    def weights(self, fingerprint: str) -> Path:
+        """The weights that a training of a stage ended with."""
+        return self.folder / "weights" / f"{fingerprint}.pt"
 
     @property
     def workers(self) -> Path:

@@ -63,7 +63,7 @@ RESULTS = TableSchema(
     (
         ("trial_id", pa.int64(), "trial"),
         ("wave", pa.int64(), "wave or minibatch it belongs to"),
-        ("status", CATEGORY, "ok, diverged, too_large, failed, out_of_memory or timed_out"),
+        ("status", CATEGORY, "ok, diverged, too_large, invalid, failed, out_of_memory, timed_out or lost_worker"),
         (
             "reward",
             pa.float64(),
@@ -85,16 +85,17 @@ RESULTS = TableSchema(
         ("worker", CATEGORY, "host and process that trained it"),
         ("device", CATEGORY, "device it was trained on"),
         ("precision", CATEGORY, "number format of its products: float32 or bfloat16"),
-        ("attempts", pa.int64(), "times it was started, as far as the driver knows"),
+        ("micro_batch", pa.int64(), "images, or columns of text, whose gradient was computed at a time"),
+        ("attempts", pa.int64(), "times its training was begun, since the driver was started"),
         (
             "reused_from",
             pa.int64(),
             "first trial of the same architecture, whose result this is or is averaged with; else missing",
         ),
-        ("error", pa.string(), "traceback or reason of a failure"),
+        ("error", pa.string(), "traceback or reason of a failure, of each attempt"),
         ("ended_at", pa.timestamp("us", tz="UTC"), "when the driver took the result in"),
     ),
-    sparse=("parameters", "flops", "reused_from"),
+    sparse=("parameters", "flops", "micro_batch", "reused_from"),
 )
 EPOCHS = TableSchema(
     "epochs",
@@ -137,4 +138,98 @@ UPDATES = TableSchema(
         ("seconds", pa.float64(), "from the start of the wave or minibatch, or of its resumption, to this step"),
     ),
 )
-TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}
+OUTCOME = tuple(column for column in RESULTS.columns if column[0] not in ("wave", "reused_from"))
+
+
+def stage(
+    name: str,
+    row: str,
+    columns: tuple[tuple[str, pa.DataType, str], ...],
+    sparse: tuple[str, ...] = ("parameters", "flops"),
+) -> tuple[TableSchema, TableSchema]:
+    """The table of a stage after the search, with columns of its own, and that of the epochs of its trainings."""
+    number = ("training", pa.int64(), "number of the training within the stage, from 0")
+    told = (
+        ("fingerprint", pa.string(), "the same for trainings that are made of the same"),
+        ("name", pa.string(), "the training in words"),
+        ("weights", pa.string(), "file in the run folder with the trained weights; missing where they were not kept"),
+    )
+    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), sparse)
+    return main, TableSchema(
+        epochs_of(name), "an epoch of a training", ("training", "epoch"), (number, *EPOCHS.columns[1:])
+    )
+
+
+def epochs_of(name: str) -> str:
+    """The table with the epochs of a stage."""
+    return f"{name}_epochs"
+
+
+def stage_tables(name: str) -> tuple[str, str]:
+    """The names of a stage's two tables."""
+    return name, epochs_of(name)
+
+
+SEARCH_TABLES = ("samples", "results", "epochs", "updates")
+FINAL = stage(
+    "final",
+    "a training after the search, or the test",
+    (
+        (
+            "step",
+            CATEGORY,
+            "grid: the search for hyperparameters; long: until convergence; test: the test split, read once",
+        ),
+        ("settings", pa.string(), "settings that are not the search's, as JSON"),
+        ("more_filters", pa.int64(), "filters added to each layer"),
+        ("tested", pa.int64(), "training whose weights were tested; missing but for the test"),
+        ("test_loss", pa.float64(), "mean cross-entropy in nats on the test split; missing but for the test"),
+        ("test_metric", pa.float64(), "accuracy, of text perplexity, on the test split; missing but for the test"),
+    ),
+    sparse=("parameters", "flops", "tested"),
+)
+ABLATIONS = stage(
+    "ablations",
+    "a training of the network found or of a variant",
+    (
+        ("variant", CATEGORY, "found, dense, no_skips or perturbed"),
+        ("variant_number", pa.int64(), "which of the perturbed ones, from 0"),
+        ("repetition", pa.int64(), "which seed, from 0"),
+        ("architecture", pa.string(), "the architecture as JSON"),
+        ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
+    ),
+)
+OF_TRANSFERS = (
+    ("cell", CATEGORY, "the cell by name: trial of the search, NASCell, LSTM, RNN or the name of a file"),
+    ("architecture", pa.string(), "the cell as JSON"),
+    ("repetition", pa.int64(), "which seed, from 0"),
+    ("settings", pa.string(), "settings of the model and of its training, as JSON"),
+    ("data", pa.string(), "folder of the prepared data, named by a hash of the files and of how they are cut"),
+    ("test_opened_at", pa.timestamp("us", tz="UTC"), "when the test split was read for this training, once"),
+)
+TRANSFER_CHARACTERS = stage(
+    "transfer_characters",
+    "a training of a cell on characters",
+    (
+        *OF_TRANSFERS,
+        ("validation_bits", pa.float64(), "bits per character of the validation text, at the epoch with the fewest"),
+        ("test_bits", pa.float64(), "bits per character of the test text, with the weights of that epoch"),
+    ),
+)
+TRANSFER_TRANSLATION = stage(
+    "transfer_translation",
+    "a training of a cell in a translation model",
+    (
+        *OF_TRANSFERS,
+        ("languages", pa.string(), "ending of the source files and of the target files"),
+        ("validation_bleu", pa.float64(), "BLEU of the validation sentences, with the weights of the best epoch"),
+        ("test_loss", pa.float64(), "mean cross-entropy in nats of a word of the test's references"),
+        ("test_bleu", pa.float64(), "BLEU of the test sentences"),
+        ("signature", pa.string(), "how sacrebleu counted"),
+        ("translations", pa.string(), "folder in the run folder with the translations as text"),
+    ),
+)
+TABLES = {
+    schema.name: schema
+    for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS, *TRANSFER_CHARACTERS, *TRANSFER_TRANSLATION)
+}

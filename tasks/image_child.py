@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,23 @@ from models.cost import network_cost
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
 from tasks.device import autocast, pick_device, pick_precision
+from tasks.micro_batches import micro_batch, train_as_memory_allows
 from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import ChildSettings, DataSettings
+from tasks.weights import save_weights
 
 
 def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
-    """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs."""
+    """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs.
+
+    Where batches exhaust the memory it is trained once more, with two halves to a batch: the same gradient but for
+    batch norm, whose statistics are then those of a half.
+    """
+    return train_as_memory_allows(partial(_train_child, architecture), trial, trial.child.batch_size)
+
+
+def _train_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     if architecture.learning_rate is not None:
         trial = replace(trial, child=replace(trial.child, learning_rate=architecture.learning_rate))
     child, device = trial.child, pick_device()
@@ -31,7 +42,7 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
         return Training("too_large", math.nan, parameters=parameters, flops=flops)
     torch.manual_seed(trial.seed)
-    network = _network(architecture, trial, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(architecture, trial, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=child.learning_rate,
@@ -52,14 +63,15 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
             status = "timed_out"
             break
         epochs.append(epoch)
+        if trial.weights_path and _gives_metric(epochs, child):
+            save_weights(trial.weights_path, network)
         checkpoint.save_when_due(epochs)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
             status = "diverged"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
-    return Training(
-        status, metric, tuple(epochs), parameters, flops, str(device), str(precision).removeprefix("torch.")
-    )
+    name, at_a_time = str(precision).removeprefix("torch."), micro_batch(child.batch_size, trial)
+    return Training(status, metric, tuple(epochs), parameters, flops, str(device), name, at_a_time)
 
 
 def learning_rate_at(child: ChildSettings, epoch: int) -> float:
@@ -69,11 +81,13 @@ def learning_rate_at(child: ChildSettings, epoch: int) -> float:
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precision: torch.dtype) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy over a split."""
+def evaluate(
+    network: nn.Module, split: ImageSplit, data: DataSettings, precision: torch.dtype, at_a_time: int = 256
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy over a split, so many images at a time."""
     network.eval()
     loss, correct = torch.zeros(2, device=split.images.device)
-    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+    for images, labels in zip(torch.split(split.images, at_a_time), torch.split(split.labels, at_a_time), strict=True):
         inputs = center(images, data).contiguous(memory_format=torch.channels_last)
         with autocast(images.device, precision):
             logits = network(inputs)
@@ -82,14 +96,21 @@ def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precisio
     return float(loss) / len(split), float(correct) / len(split)
 
 
-def _network(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> ConvNet:
+def _gives_metric(epochs: list[Epoch], child: ChildSettings) -> bool:
+    """Whether the last of some epochs has the best accuracy so far of those that the metric is taken from."""
+    accuracies = [epoch.validation_metric for epoch in epochs[max(0, child.epochs - child.reward_epochs) :]]
+    return bool(accuracies) and accuracies[-1] > max(accuracies[:-1], default=-math.inf)
+
+
+def build_network(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> ConvNet:
+    """A child's network, with weights from torch's global generator."""
     return ConvNet(architecture, data.num_channels, data.num_classes, trial.child.batch_norm_epsilon)
 
 
 def _cost(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> tuple[int, int]:
     """Parameters, and FLOPs an image."""
     image = (data.num_channels, trial.data.crop, trial.data.crop)
-    return network_cost(lambda: _network(architecture, trial, data), image)
+    return network_cost(lambda: build_network(architecture, trial, data), image)
 
 
 def _run_epoch(
@@ -108,9 +129,11 @@ def _run_epoch(
     for group in optimizer.param_groups:
         group["lr"] = rate
     batches = _training_batches(data.train, trial.data, trial.child.batch_size, generator)
-    train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline)
+    train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline, trial.micro_batches)
     trained = time.monotonic()
-    validation_loss, validation_accuracy = evaluate(network, data.validation, trial.data, precision)
+    validation_loss, validation_accuracy = evaluate(
+        network, data.validation, trial.data, precision, micro_batch(256, trial)
+    )
     return Epoch(
         epoch=number,
         train_loss=train_loss,
@@ -142,19 +165,26 @@ def _train(
     batches: Iterator[tuple[Tensor, Tensor]],
     precision: torch.dtype,
     deadline: float,
+    micro_batches: int = 1,
 ) -> tuple[float, float, int]:
-    """Mean loss, accuracy and number of the examples trained on. Raises TimeoutError once the deadline has passed."""
+    """Mean loss, accuracy and number of the examples trained on. Raises TimeoutError once the deadline has passed.
+
+    A step takes the gradient of a batch, which is the sum of those of its parts, each weighted by its share.
+    """
     network.train()
     losses, correct, count = [], [], 0
     for images, labels in batches:
-        with autocast(images.device, precision):
-            logits = network(images)
-        loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = []
+        for some_images, some_labels in zip(images.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
+            with autocast(images.device, precision):
+                logits = network(some_images)
+            loss = functional.cross_entropy(logits.float(), some_labels) * (len(some_labels) / len(labels))
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append(loss.detach())
+            correct.append((logits.detach().argmax(1) == some_labels).sum())
         optimizer.step()
-        losses.append(loss.detach())
-        correct.append((logits.detach().argmax(1) == labels).sum())
+        losses.append(torch.stack(parts).sum())
         count += len(labels)
         if time.monotonic() > deadline:
             raise TimeoutError

@@ -1,8 +1,10 @@
 """Searches for recurrent cells, from the command line to the tables."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -76,6 +78,26 @@ def test_known_cells_are_trained_like_those_of_a_search(text: Path, tmp_path: Pa
     assert set(results.architecture) == {'"lstm"', '"rnn"'} and (results.status == "ok").all()
     assert (results.parameters - 3_000).abs().max() < 300
     assert "2 architectures" in output
+
+
+def test_the_best_cell_is_trained_in_several_sizes_and_tested_once(found: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(found[0], tmp_path / "run")
+    settings = [
+        'final.grid={"language.learning_rate"=[0.1,0.05]}', "final.shared_embeddings=[false,true]", "final.epochs=3",
+        "cluster.workers=1", "cluster.processes=false",
+    ]  # fmt: skip
+    sets = [part for setting in settings for part in ("--set", setting)]
+    output = type_in("final", tmp_path / "run", "--parameters", "3e3,6e3", *sets)
+    table = pd.read_parquet(tmp_path / "run" / "final").sort_values("training", ignore_index=True)
+    assert table.step.tolist() == ["grid"] * 2 + ["long"] * 4 + ["test"]
+    wanted = [json.loads(settings)["language.parameters"] for settings in table.settings[2:6]]
+    assert wanted == [3000, 3000, 6000, 6000] and (table.parameters[2:6] / wanted - 1).abs().max() < 0.1
+    epochs = pd.read_parquet(tmp_path / "run" / "final_epochs").groupby("training").validation_metric.min()
+    assert table.metric[:6].tolist() == pytest.approx(epochs.tolist())
+    test = table.iloc[-1]
+    assert test.metric == table.metric[2:6].min() and np.exp(test.test_loss) == pytest.approx(test.test_metric)
+    # its test file holds the same lines as its validation file
+    assert test.test_metric == pytest.approx(test.metric) and f"Test perplexity {test.test_metric:.2f}" in output
 
 
 def test_the_best_model_is_exported_with_its_words_and_trained_weights(

@@ -19,7 +19,7 @@ def test_rewards_are_those_of_the_rows(table: Path, tmp_path: Path) -> None:
     results, samples = (pd.read_parquet(tmp_path / "run" / name) for name in ("results", "samples"))
     merged = results.merge(samples, on="trial_id")
     frame = pd.read_parquet(table).groupby(["width", "kind", "skip"]).accuracy.mean()
-    missing = merged[merged.status == "failed"]
+    missing = merged[merged.status == "invalid"]
     for row in merged[merged.status == "ok"].itertuples():
         expected = frame[tuple(json.loads(row.architecture).values())]
         assert row.metric == pytest.approx(expected) and row.reward == pytest.approx(expected**2)
@@ -67,7 +67,7 @@ def test_reused_results_stand_for_duplicates(table: Path, tmp_path: Path) -> Non
         source = trained.loc[int(row.reused_from)]
         assert samples.architecture_hash[trial_id] == samples.architecture_hash[int(row.reused_from)]
         assert row.metric == source.metric and row.reused_from < trial_id
-    assert (results[results.status == "failed"].reused_from.isna()).all()
+    assert (results[results.status == "invalid"].reused_from.isna()).all()
 
 
 def test_the_share_of_duplicates_is_recorded(table: Path, tmp_path: Path) -> None:
@@ -134,7 +134,12 @@ def test_averaged_rewards_are_those_of_the_trials_so_far(table: Path, tmp_path: 
     ("values", "message"),
     [
         ({"a": ["x", None], "r": [0.1, 0.2]}, "column a has missing values"),
-        ({"a": [[1], [2]], "r": [0.1, 0.2]}, "column a holds lists"),
+        (
+            {"a": [[1], [2]], "r": [0.1, 0.2]},
+            "column a holds list<element: int64>; chosen are numbers, text, true or false",
+        ),
+        ({"a": [b"x", b"y"], "r": [0.1, 0.2]}, "column a holds binary; chosen are numbers"),
+        ({"a": [1.0, float("inf")], "r": [0.1, 0.2]}, "column a has infinite values, which cannot be chosen"),
         ({"a": [1, 2], "r": [0.1, float("inf")]}, "column r has infinite values"),
         ({"a": [], "r": []}, "has no rows"),
     ],

@@ -1,6 +1,9 @@
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ from models.conv_net import ConvNet
 from models.conv_space import ConvArchitecture, ConvLayer
 from tasks.data import load_images
 from tasks.device import pick_device, prepare_process
-from tasks.image_child import evaluate, learning_rate_at, train_image_child
+from tasks.image_child import build_network, evaluate, learning_rate_at, train_image_child
 from tasks.records import Training, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
+from tasks.weights import load_weights
 
 NETWORK = ConvArchitecture((ConvLayer(3, 3, 8), ConvLayer(5, 5, 16, inputs=(0,))))
 
@@ -159,3 +163,44 @@ def test_an_architecture_may_bring_its_own_learning_rate(trial: Trial) -> None:
     short = replace(trial, child=replace(trial.child, epochs=4, decay_at=(0.5,)))
     outcome = train_image_child(replace(NETWORK, learning_rate=0.03), short)
     assert [epoch.learning_rate for epoch in outcome.epochs] == pytest.approx([0.03, 0.03, 0.003, 0.003])
+
+
+def test_an_interrupted_training_keeps_the_same_weights(
+    trial: Trial, training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the epoch that gives the metric, the best of the last three."""
+    child = replace(trial.child, reward_epochs=3, checkpoint_minutes=1e-9)
+    weights = []
+    for name, survives in (("whole", 99), ("parted", 2)):
+        paths = {"checkpoint_path": str(tmp_path / f"{name}.pt"), "weights_path": str(tmp_path / f"{name}-weights.pt")}
+        kept = replace(trial, child=child, **paths)
+        validated = 0
+
+        def evaluate_and_die(*arguments: Any, limit: int = survives) -> tuple[float, float]:
+            nonlocal validated
+            if (validated := validated + 1) > limit:
+                raise KeyboardInterrupt
+            return evaluate(*arguments)
+
+        monkeypatch.setattr("tasks.image_child.evaluate", evaluate_and_die)
+        with nullcontext() if survives > 4 else pytest.raises(KeyboardInterrupt):
+            train_image_child(NETWORK, kept)
+        monkeypatch.setattr("tasks.image_child.evaluate", evaluate)
+        result = train_image_child(NETWORK, kept)  # the whole one from its last epoch, the parted one from its second
+        assert curve(result) == curve(training)
+        weights.append(torch.load(paths["weights_path"], weights_only=True))
+    for name, weight in weights[0].items():
+        assert torch.equal(weight, weights[1][name]), name
+    data = load_images(trial.data_path, trial.data, torch.device("cpu"))
+    network = build_network(NETWORK, trial, data)
+    load_weights(str(tmp_path / "parted-weights.pt"), network)
+    metric = max(epoch.validation_metric for epoch in training.epochs[-3:])
+    assert evaluate(network, data.validation, trial.data, torch.float32)[1] == metric
+
+
+def test_weights_of_another_network_are_refused(trial: Trial, tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pt")
+    network = build_network(NETWORK, trial, load_images(trial.data_path, trial.data, torch.device("cpu")))
+    for name in ("weights.pt", "none.pt"):
+        with pytest.raises(ValueError, match=f"{name}: not the weights of this network, or damaged"):
+            load_weights(str(tmp_path / name), network)

@@ -1,0 +1,172 @@
+"""Control experiments on the network found (section 4.1): dense connections, no skips, one decision changed.
+
+The paper calls its network a local optimum, since what differs from it is worse. A search's best is the best of many
+by chance too, so the network found is trained again, from the seeds that the variants are trained from.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from rich.console import Console
+
+from models.architecture import architecture_hash, to_json
+from models.conv_architecture import ConvArchitecture
+from models.evolution import Individual
+from models.space import SearchSpace
+from pipeline.checks import check_configuration
+from pipeline.configuration import Configuration
+from pipeline.datasets import prepare_data
+from pipeline.files import write_atomically
+from pipeline.final import finished_search
+from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
+from pipeline.search import trial_of
+from pipeline.study import Planned, open_study
+from pipeline.summary import architecture_of
+from tasks.records import PolicyState, SampleRequest
+from tasks.seeds import derive_seed
+from tasks.settings import EvolutionSettings, SpaceSettings
+from tasks.waves import sample_wave
+
+REWIRED = {"dense": "models.variants:densely_connected", "no_skips": "models.variants:without_skips"}
+IN_WORDS = {
+    "found": "the network found",
+    "dense": "all layers densely connected",
+    "no_skips": "no skip connections",
+    "perturbed": "one decision changed",
+}
+TRIES = 20  # draws for each perturbation that is asked for, until they differ
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network to be compared with the one found: its name, and how a worker decodes it."""
+
+    kind: str
+    number: int
+    space: SpaceSettings
+    tokens: tuple[int, ...]
+
+
+def run_ablations(folder: Path, configuration: Configuration, console: Console, retry: bool = False) -> None:
+    """Train the best network of a finished search and its variants, or go on with that. Raises UserError."""
+    paths = RunPaths(folder)
+    best = finished_search(paths, configuration).ranked[0]
+    check_configuration(configuration)
+    data_path = prepare_data(configuration.data, paths.prepared_data)
+    variants = variants_of(configuration, best)
+    with open_study(paths, configuration, "ablations", console) as study:
+        planned = list(_trainings(paths, configuration, data_path, best, variants))
+        text = ablation_text(configuration, study.train(planned, retry), rewired_already(configuration, best))
+        paths.report.mkdir(exist_ok=True)
+        write_atomically(paths.report / "ablations.txt", (text + "\n").encode())
+        study.say(text)
+
+
+def variants_of(configuration: Configuration, best: Row) -> list[Variant]:
+    """The network found, its rewirings where it is convolutional and they are other networks, and its perturbations."""
+    space, tokens = configuration.space, tuple(best["tokens"])
+    variants = [Variant("found", 0, space, tokens)]
+    if isinstance(architecture_of(configuration, best), ConvArchitecture):
+        for kind, function in REWIRED.items():
+            rewired = SpaceSettings(function=function, options={"function": space.function, "options": space.options})
+            variants.append(Variant(kind, 0, rewired, tokens))
+    for number, changed in enumerate(perturbations(configuration, best)):
+        variants.append(Variant("perturbed", number, space, changed))
+    distinct: dict[str, Variant] = {}
+    for variant in variants:
+        distinct.setdefault(architecture_hash(_architecture(variant, best["depth"])), variant)
+    return list(distinct.values())
+
+
+def rewired_already(configuration: Configuration, best: Row) -> list[str]:
+    """The rewirings that a convolutional network found has already, so that they are no variants of it."""
+    is_network = isinstance(architecture_of(configuration, best), ConvArchitecture)
+    kinds = {variant.kind for variant in variants_of(configuration, best)}
+    return [kind for kind in REWIRED if is_network and kind not in kinds]
+
+
+def perturbations(configuration: Configuration, best: Row) -> list[tuple[int, ...]]:
+    """Tokens with one decision changed at random, no two of the same network, as many as there are of those asked for.
+
+    What a changed decision brings up anew is drawn uniformly, as in evolution.
+    """
+    wanted = configuration.ablations.perturbations
+    parent = Individual(tuple(best["tokens"]), 0.0)
+    request = SampleRequest(
+        state=PolicyState(policy="evolution", seed=0, population=(parent,)),
+        controller=configuration.controller,
+        space=configuration.space,
+        depth=best["depth"],
+        count=TRIES * wanted,
+        seed=derive_seed(configuration.search.seed, "perturbations"),
+        evolution=EvolutionSettings(population_size=1, tournament_size=1),
+    )
+    drawn = {sample.architecture_hash: sample.tokens for sample in reversed(sample_wave(request))}
+    drawn.pop(best["architecture_hash"], None)
+    return list(drawn.values())[::-1][:wanted]
+
+
+def _architecture(variant: Variant, depth: int) -> object:
+    return SearchSpace(variant.space.function, variant.space.options).decode(depth, variant.tokens)
+
+
+def _trainings(
+    paths: RunPaths, configuration: Configuration, data_path: Path, best: Row, variants: Sequence[Variant]
+) -> Iterator[Planned]:
+    """Each variant as the search trained its children, once from each seed."""
+    for repetition in range(configuration.ablations.seeds):
+        seed = derive_seed(configuration.search.seed, "ablations", repetition)
+        for variant in variants:
+            architecture = _architecture(variant, best["depth"])
+            sample = {**best, "tokens": variant.tokens, "seed": seed}
+            trial = replace(trial_of(configuration, paths, data_path, sample), space=variant.space)
+            columns = {
+                "variant": variant.kind, "variant_number": variant.number, "repetition": repetition,
+                "architecture": json.dumps(to_json(architecture), default=vars),
+                "architecture_hash": architecture_hash(architecture),
+            }  # fmt: skip
+            number = f" {variant.number}" if variant.kind == "perturbed" else ""
+            name = f"trial {best['trial_id']}, {IN_WORDS[variant.kind]}{number}, repetition {repetition}"
+            yield Planned(name, replace(trial, max_parameters=None, max_flops=None), columns)
+
+
+def ablation_text(configuration: Configuration, rows: Sequence[Row], already: Sequence[str] = ()) -> str:
+    """The variants against the network found, in words; it has some of them `already`."""
+    metrics: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        metrics.setdefault((row["variant"], row["variant_number"]), [])
+        if row["status"] == "ok":
+            metrics[row["variant"], row["variant_number"]].append(row["metric"])
+    found = metrics.pop(("found", 0))
+    if not found:
+        return "The network found did not end well, so that there is nothing to compare with."
+    better = math.copysign(1.0, configuration.search.reward_power)  # of a larger metric
+    lines = [f"{IN_WORDS['found']}: mean {_mean(found)}"]
+    lines += [f"{IN_WORDS[kind]}: that is the network found" for kind in already]
+    changes = []
+    for (kind, number), values in metrics.items():
+        name = IN_WORDS[kind] + (f" {number}" if kind == "perturbed" else "")
+        if not values:
+            lines.append(f"{name}: none ended well")
+            continue
+        difference = better * (fmean(values) - fmean(found))
+        lines.append(f"{name}: mean {_mean(values)}, {abs(difference):.4g} {'better' if difference > 0 else 'worse'}")
+        if kind == "perturbed":
+            changes.append(difference)
+    if changes:
+        worse = sum(change < 0 for change in changes)
+        lines.append(
+            f"{worse} of {len(changes)} networks with one decision changed are worse than the network found,"
+            f" by {-fmean(changes):.4g} in the mean of all; a local optimum has none that is better"
+        )
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {stdev(values):.4f} of a seed" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread} ({len(values)} trainings)"

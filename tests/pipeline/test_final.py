@@ -1,0 +1,189 @@
+"""The final stage of a search: grid, long trainings, and one look at the test split."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import IN_THIS_PROCESS, type_in
+from rich.console import Console
+from sklearn.datasets import load_digits
+
+from models.space import SearchSpace
+from pipeline.configuration import override
+from pipeline.datasets import prepare_data
+from pipeline.errors import UserError
+from pipeline.final import FinalStage, best_of, finished_search
+from pipeline.held_out import evaluate_once, row_of_test
+from pipeline.run_folder import open_run
+from pipeline.run_paths import RunPaths
+from pipeline.study import Planned, open_study
+from pipeline.summary import summarise
+from pipeline.tables import read_table
+from tasks.data import ImageSplit, load_images
+from tasks.image_child import build_network, evaluate
+from tasks.weights import load_weights
+
+SMALL = ['final.grid={"child.learning_rate"=[0.1,0.02]}', "final.epochs=3"]
+
+
+def final(run: Path, *arguments: str, expected: int = 0) -> str:
+    sets = [part for setting in [*IN_THIS_PROCESS, *SMALL] for part in ("--set", setting)]
+    return type_in("final", run, *sets, *arguments, expected=expected)
+
+
+def rows(run: Path) -> pd.DataFrame:
+    return pd.read_parquet(run / "final").sort_values("training", ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def done(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run after its final stage. Not to be changed."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    shutil.copytree(small_run, run)
+    return run, final(run, "--more-filters", "3")
+
+
+@pytest.fixture
+def run(done: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(done[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_best_of_the_grid_is_trained_for_longer(done: tuple[Path, str]) -> None:
+    table = rows(done[0])
+    assert table.step.tolist() == ["grid", "grid", "long", "long", "test"]
+    best = summarise(open_run(done[0])[0]).ranked[0]
+    assert (table.trial_id == best["trial_id"]).all()
+    grid = table[table.step == "grid"]
+    assert [json.loads(settings)["child.learning_rate"] for settings in grid.settings] == [0.1, 0.02]
+    assert (grid.epochs == 2).all() and grid.weights.isna().all()
+    chosen = json.loads(grid.loc[grid.metric.idxmax()].settings)
+    long = table[table.step == "long"]
+    assert [json.loads(settings) for settings in long.settings] == [{**chosen, "child.epochs": 3}] * 2
+    assert (long.epochs == 3).all() and long.more_filters.tolist() == [0, 3]
+    assert long.parameters.iloc[1] > long.parameters.iloc[0]
+    epochs = pd.read_parquet(done[0] / "final_epochs")
+    assert epochs.groupby("training").size().tolist() == [2, 2, 3, 3]
+
+
+def test_the_test_split_stands_in_one_row_alone(done: tuple[Path, str]) -> None:
+    table = rows(done[0])
+    test = table[table.test_metric.notna()]
+    assert len(test) == 1 and test.step.tolist() == ["test"]
+    long = table[table.step == "long"]
+    assert test.tested.item() == long.training[long.metric.idxmax()]
+    assert test.metric.item() == long.metric.max()
+    assert f"Test error rate {1 - test.test_metric.item():.2%}" in done[1]
+    assert not (done[0] / "test-split").exists()
+    assert (done[0] / "report" / "final.txt").read_text().strip() in done[1]
+
+
+def long_trainings(run: Path) -> list[tuple[Planned, dict[str, Any]]]:
+    """The long trainings as they are planned, with their rows."""
+    paths, configuration = open_run(run)
+    configuration = override(configuration, [*SMALL, "final.more_filters=[3]"])
+    data_path = prepare_data(configuration.data, paths.prepared_data)
+    stage = FinalStage(configuration, paths, finished_search(paths, configuration))
+    known = {row["fingerprint"]: row for row in read_table(paths, "final").to_pylist()}
+    grid = list(stage.grid(data_path))
+    best, _ = best_of(grid, [known[training.fingerprint] for training in grid])
+    return [(training, known[training.fingerprint]) for training in stage.long(best, data_path)]
+
+
+def test_the_figure_is_that_of_the_kept_weights_on_images_that_no_child_saw(done: tuple[Path, str]) -> None:
+    """Computed again by hand."""
+    test = rows(done[0]).iloc[-1]
+    training = next(training for training, row in long_trainings(done[0]) if row["training"] == test.tested)
+    trial = training.trial
+    architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
+    network = build_network(architecture, trial, load_images(trial.data_path, trial.data, torch.device("cpu")))
+    load_weights(str(done[0] / test.weights), network)
+    bundled, trained_on = load_digits(), np.load(Path(trial.data_path) / "images.npy")
+    images = np.rint(bundled.images[len(trained_on) :, None] * (255 / 16)).astype(np.uint8)
+    assert len(images) == 360
+    split = ImageSplit(torch.from_numpy(images), torch.from_numpy(bundled.target[len(trained_on) :]))
+    loss, accuracy = evaluate(network, split, trial.data, torch.float32)
+    assert (test.test_loss, test.test_metric) == (pytest.approx(loss), pytest.approx(accuracy))
+
+
+def test_kept_weights_are_those_of_the_epoch_that_gives_the_metric(done: tuple[Path, str]) -> None:
+    for training, row in long_trainings(done[0]):
+        trial = training.trial
+        architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
+        data = load_images(trial.data_path, trial.data, torch.device("cpu"))
+        network = build_network(architecture, trial, data)
+        load_weights(str(done[0] / row["weights"]), network)
+        assert evaluate(network, data.validation, trial.data, torch.float32)[1] == row["metric"]
+
+
+def test_the_same_command_again_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.study.open_cluster", None)  # none is needed
+    monkeypatch.setattr("pipeline.held_out.read_test_split", None)
+    before = rows(run)
+    output = final(run, "--more-filters", "3")
+    pd.testing.assert_frame_equal(rows(run), before)
+    assert "Its test split was opened for training" in output and "Test error rate" in output
+
+
+def test_what_is_trained_after_the_test_is_not_tested(run: Path) -> None:
+    before = rows(run)
+    assert "it is not opened again" in final(run, "--more-filters", "3,5")
+    after = rows(run)
+    pd.testing.assert_frame_equal(after.iloc[: len(before)], before)
+    assert after.step.tolist()[len(before) :] == ["long"] and after.more_filters.iloc[-1] == 5
+
+
+@pytest.mark.parametrize("status", ["ok", None])
+def test_the_test_split_is_not_opened_twice(status: str | None, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is a figure, or the driver died before it could write it down."""
+    opened: list[object] = []
+    monkeypatch.setattr("pipeline.held_out.read_test_split", opened.append)
+    training, row = long_trainings(run)[0]
+    with open_study(*open_run(run), "final", Console(quiet=True)) as study:
+        study.record({**study.rows[-1], "status": status, "ended_at": 0})
+        with pytest.raises(UserError, match=r"its test split was opened for training \d.*; it is not opened twice"):
+            evaluate_once(study, training, row)
+    assert not opened
+
+
+def test_that_it_is_opened_is_durable_before_it_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a power cut would have it: the journal is copied while the split is read."""
+    training, row = long_trainings(run)[0]
+    shutil.rmtree(run / "final")
+    (run / "final.jsonl").unlink()
+    copy = run.parent / "copy"
+
+    def read(*_: object) -> None:
+        shutil.copytree(run, copy)
+        raise UserError("cannot be read")
+
+    monkeypatch.setattr("pipeline.held_out.read_test_split", read)
+    paths, configuration = open_run(run)
+    with open_study(paths, configuration, "final", Console(quiet=True)) as study:
+        row = {**row, "training": 0, "ended_at": 0}
+        study.record(row)
+        with pytest.raises(UserError, match="cannot be read"):
+            evaluate_once(study, training, row)
+        assert study.rows[-1]["status"] == "failed" and row_of_test(study.rows) is None, "there is no figure"
+    with open_study(RunPaths(copy), configuration, "final", Console(quiet=True)) as study:
+        assert row_of_test(study.rows) is not None, "what a power cut leaves"
+
+
+def test_settings_that_do_not_fit_are_errors(run: Path) -> None:
+    assert "are for recurrent cells" in final(run, "--parameters", "25e6", expected=2)
+    assert "'x' is not a whole number" in final(run, "--more-filters", "x", expected=2)
+    assert "allowed are settings of child" in final(run, "--set", 'final.grid={"data.crop"=[8]}', expected=2)
+    assert "language.epochs = 5 means nothing" in final(run, "--set", 'final.grid={"language.epochs"=[5]}', expected=2)
+    assert "unknown key child.rate" in final(run, "--set", 'final.grid={"child.rate"=[5]}', expected=2)
+    assert "allowed for a run that has begun" in final(run, "--set", "child.epochs=9", expected=2)
+
+
+def test_a_search_has_to_be_finished(run: Path) -> None:
+    sorted((run / "checkpoints").iterdir())[-1].unlink()
+    assert "6 of 6 children ended; the search has to be finished first: " in final(run, expected=2)

@@ -36,6 +36,11 @@ class Formula:
         return len(self.leaves) + 1 + len(self.operations)
 
     @property
+    def num_adding(self) -> int:
+        """The leaves that add their products come first."""
+        return sum(leaf.combination == "add" for leaf in self.leaves)
+
+    @property
     def has_sine(self) -> bool:
         activations = [leaf.activation for leaf in self.leaves] + [part.activation for part in self.operations]
         return "sin" in activations

@@ -27,15 +27,14 @@ class Instruction(NamedTuple):
 class Buffers(NamedTuple):
     """What a sequence keeps for its gradient.
 
-    from_input [leaves, time, batch, hidden] and from_hidden [time, leaves, batch, hidden] are W x_t and U h_{t-1};
-    registers [time + 1, registers, batch, hidden] are the formula's, of which the last row has but c; before, of their
-    shape, is what sines were taken of.
+    registers [registers, time + 1, batch, hidden] are the formula's; of the last step there is but c. before, of their
+    shape, is what sines were taken of. products [2, leaves, time, batch, hidden] are W x_t and U h_{t-1} of the leaves
+    that do not add them.
     """
 
-    from_input: Tensor
-    from_hidden: Tensor
     registers: Tensor
     before: Tensor
+    products: Tensor
 
 
 def run(program: Sequence[Instruction], time: int) -> None:
@@ -45,27 +44,27 @@ def run(program: Sequence[Instruction], time: int) -> None:
 
 
 def forward_program(formula: Formula, buffers: Buffers) -> list[Instruction]:
-    """From W x_t, U h_{t-1} and c_{t-1} in its register to all registers and c_t in the next row."""
+    """From W x_t + U h_{t-1} and c_{t-1} in their registers, and products, to all registers and the next step's c."""
     program: list[Instruction] = []
-    leaves, time = len(formula.leaves), len(buffers.from_hidden)
-    current, next_cell = buffers.registers[:time], buffers.registers[1:, leaves].unbind()
+    leaves, adding = len(formula.leaves), formula.num_adding
+    current, next_cell = buffers.registers[:, :-1], buffers.registers[leaves, 1:].unbind()
 
     def activate(activation: str, group: slice) -> None:
-        values = current[:, group].unbind()
+        values = current[group].unbind(1)
         if group.start <= formula.cell < group.stop:
-            program.append(Instruction(Tensor.copy_, next_cell, (current[:, formula.cell].unbind(),)))
+            program.append(Instruction(Tensor.copy_, next_cell, (current[formula.cell].unbind(),)))
         if activation == "sin":
-            program.append(Instruction(Tensor.copy_, buffers.before[:, group].unbind(), (values,)))
+            program.append(Instruction(Tensor.copy_, buffers.before[group].unbind(1), (values,)))
         if activation != "identity":
             program.append(Instruction(_ACTIVATE[activation], values, ()))
 
-    for group in _groups([leaf.combination for leaf in formula.leaves]):
-        operands = (buffers.from_input[group].unbind(1), buffers.from_hidden[:, group].unbind())
-        combine = _COMBINE[formula.leaves[group.start].combination]
-        program.append(Instruction(combine, current[:, group].unbind(), operands))
+    for number in range(adding, leaves):
+        operands = (buffers.products[0, number - adding].unbind(), buffers.products[1, number - adding].unbind())
+        combine = _COMBINE[formula.leaves[number].combination]
+        program.append(Instruction(combine, current[number].unbind(), operands))
     for group in _groups([leaf.activation for leaf in formula.leaves]):
         activate(formula.leaves[group.start].activation, group)
-    values = [register.unbind() for register in current.unbind(1)]
+    values = [register.unbind() for register in current]
     for number, operation in enumerate(formula.operations, start=leaves + 1):
         operands = (values[operation.left], values[operation.right])
         program.append(Instruction(_COMBINE[operation.combination], values[number], operands))
@@ -84,12 +83,12 @@ def backward_program(
 ) -> tuple[list[Instruction], Views]:
     """Instructions, for the last step first, and where they leave the gradient of c_{t-1}.
 
-    They fill grad_products, of W x_t and of U h_{t-1}, each [leaves, time, batch, hidden]. Leaves that add have equal
-    gradients of both: only the second is filled. Each output is read once at most, so gradients need not be summed.
+    They fill grad_products: of U h_{t-1} [leaves, time, batch, hidden], and of W x_t for the leaves that do not add
+    them, since the others' is the same. Each output is read once at most, so gradients need not be summed.
     """
     program: list[Instruction] = []
-    leaves, time = len(formula.leaves), len(buffers.from_hidden)
-    values = [register.unbind() for register in buffers.registers.unbind(1)]
+    leaves, adding, time = len(formula.leaves), formula.num_adding, len(grad_hidden)
+    values = [register.unbind() for register in buffers.registers]
     slots = _gradient_slots(buffers.registers, grad_products[1])
     grads: list[Views] = [[] for _ in values]  # of the outputs
     grads[formula.hidden] = grad_hidden
@@ -102,7 +101,7 @@ def backward_program(
         grad, slot = grads[number], slots[number]
         if part.activation != "identity":
             kept = buffers.before if part.activation == "sin" else buffers.registers
-            operands = (grad, kept[:, number].unbind())
+            operands = (grad, kept[number].unbind())
             program.append(Instruction(_ACTIVATION_GRADIENT[part.activation], slot, operands))
             grad = slot
         if number == formula.cell:
@@ -119,8 +118,8 @@ def backward_program(
                 program.append(Instruction(Tensor.copy_, slot, (grad,)))
             if part.combination == "add":
                 continue
-            grad, results = slot, (grad_products[0][number].unbind(), slot)
-            inputs = (buffers.from_input[number].unbind(), buffers.from_hidden[:, number].unbind())
+            grad, results = slot, (grad_products[0][number - adding].unbind(), slot)
+            inputs = (buffers.products[0, number - adding].unbind(), buffers.products[1, number - adding].unbind())
         program += _combination_gradients(part.combination, *results, grad, *inputs)
     grad_previous = grads[leaves] or grad_cell
     grad_cell[:-1] = grad_previous[1:]
@@ -133,7 +132,7 @@ def _gradient_slots(registers: Tensor, grad_from_hidden: Tensor) -> list[Views]:
     A gradient of c is read one step later, while others are being written: hence two of each, by turns.
     """
     leaves, time = grad_from_hidden.shape[:2]
-    pairs = registers.new_empty(registers.shape[1] - leaves, 2, *registers.shape[2:])
+    pairs = registers.new_empty(len(registers) - leaves, 2, *registers.shape[2:])
     return [leaf.unbind() for leaf in grad_from_hidden] + [[pair[t % 2] for t in range(time)] for pair in pairs]
 
 

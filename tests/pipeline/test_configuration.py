@@ -71,7 +71,7 @@ def test_set_takes_toml_values_and_bare_words() -> None:
         ("search.reward_power=0", "search.reward_power = 0: value error, every number but 0 is allowed"),
         ("language.cell=lstm", "unknown key language.cell; allowed: num_layers, parameters, hidden_units"),
         ("search.samples", "--set search.samples: not of the form section.key=value"),
-        ("search.samples.x=1", "--set search.samples.x=1: samples is a value, not a section"),
+        ("search.samples.x=1", "--set search.samples.x: samples is a value, not a section"),
     ],
 )
 def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message: str) -> None:

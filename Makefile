@@ -1,7 +1,8 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
-#   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
+#   make verify RUN=NAME    make repair RUN=NAME    make final RUN=NAME    make ablate RUN=NAME
+#   make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,11 +11,12 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status final ablate compare all-stages test test-gpu test-slurm bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair final ablate compare all-stages test test-faults test-gpu test-slurm bench \
+  lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 setup: $(READY)
 
@@ -34,7 +36,7 @@ doctor: $(READY)
 	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 resume final ablate: WHICH = $(WHERE) $(ARGS)
-resume report status final ablate: $(READY)
+resume report status verify repair final ablate: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 
@@ -53,7 +55,11 @@ all-stages: $(READY)
 	  RUN=$(ALL)-compared SEEDS=$(or $(SEEDS),3))
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"
+
+# Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
+test-faults: $(READY)
+	$(BIN)/python -m pytest -m faults
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from bench import controller, recurrent, scale
+from bench import controller, pipeline, recurrent, scale
 
-PARTS = {"controller": controller, "recurrent": recurrent, "scale": scale}
+PARTS = {"pipeline": pipeline, "controller": controller, "recurrent": recurrent, "scale": scale}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -65,7 +65,8 @@ def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[st
         folder = Path(name) / "run"
         started = time.monotonic()
         with _scheduler(workers) as settings:
-            start_run(folder, _configuration(Path(name), settings, workers, samples, mode), Console(quiet=True))
+            search = replace(sleeping_search(Path(name), workers, samples, mode), cluster=settings)
+            start_run(folder, search, Console(quiet=True))
         wall = time.monotonic() - started
         results = pd.read_parquet(folder / "results")
         updates = pd.read_parquet(folder / "updates")
@@ -110,7 +111,8 @@ def _scheduler(workers: int) -> Iterator[ClusterSettings]:
                 host.wait()
 
 
-def _configuration(folder: Path, cluster: ClusterSettings, workers: int, samples: int, mode: str) -> Configuration:
+def sleeping_search(folder: Path, wave: int, samples: int, mode: str) -> Configuration:
+    """A search of ten decisions whose children sleep, with a wave of so many children."""
     rows = folder / "rows.parquet"
     pd.DataFrame({"option": [0, 1], "score": [0.0, 1.0]}).to_parquet(rows)
     experiment = experiments.with_table(experiments.table(), rows, "option", "score", None)
@@ -118,10 +120,9 @@ def _configuration(folder: Path, cluster: ClusterSettings, workers: int, samples
     return replace(
         experiment,
         search=SearchSettings(
-            mode=mode, samples=samples, replicas=workers // 8, depth=1, depth_increment=0  # type: ignore[arg-type]
+            mode=mode, samples=samples, replicas=wave // 8, depth=1, depth_increment=0  # type: ignore[arg-type]
         ),
         child=ChildSettings(task="bench.sleeping:sleep"),
-        cluster=cluster,
     )  # fmt: skip
 
 

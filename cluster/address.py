@@ -46,7 +46,13 @@ async def _greet(address: str, security: Security | None, seconds: float) -> Non
 def check_workers(client: Client) -> None:
     """Raise ClusterError where the scheduler is lost or a worker would train two children in one process."""
     check_scheduler(client)
-    for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
+    if client.status != "running":
+        return  # connecting again, within cluster.connect_seconds
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+    except OSError:  # the connection has just broken
+        return
+    for address, worker in workers.items():
         if worker["nthreads"] > 1:
             raise ClusterError(
                 f"worker {address} has {worker['nthreads']} threads, and children in one process would share torch's"

@@ -37,8 +37,8 @@ class Cluster:
 
 def check_scheduler(client: Client) -> None:
     """Raise ClusterError where the client has given up its scheduler, after trying to reach it again."""
-    if client.status == "closed":
-        raise ClusterError(f"the connection to the Dask scheduler at {client.scheduler.address} is lost")
+    if client.status in ("closing", "closed"):
+        raise ClusterError("the connection to the Dask scheduler is lost, and could not be opened again")
 
 
 @contextmanager

@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import dask
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
+from cluster.dask_configuration import output_in
 from cluster.errors import ClusterError
 from cluster.settings import ClusterSettings
 
@@ -45,11 +47,11 @@ def num_gpus() -> int:
 
 
 @contextmanager
-def cuda_cluster(settings: ClusterSettings) -> Iterator[Cluster]:
+def cuda_cluster(settings: ClusterSettings, folder: Path | None) -> Iterator[Cluster]:
     """`children_per_gpu` worker processes on each GPU. Raises ClusterError where the GPUs do not answer."""
     gpus, each = num_gpus(), settings.children_per_gpu
     with (
-        dask.config.set(_memory_share(each)),
+        dask.config.set(_memory_share(each) | output_in(folder)),
         closed_at_the_end(_one_worker_a_gpu(settings, gpus * each)) as dask_cluster,
         Client(dask_cluster) as client,
     ):

@@ -1,6 +1,9 @@
 """What Dask is told wherever children are trained."""
 
+from pathlib import Path
+
 from cluster.settings import ClusterSettings
+from cluster.worker_setup import OUTPUT
 
 GIB = 2**30
 
@@ -13,6 +16,9 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     configuration: dict[str, object] = {
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.scheduler.allowed-failures": settings.failures_allowed,
+        # A busy machine may take longer than Dask's 15 seconds to begin a worker's process again. On Slurm Dask would
+        # cancel whatever job has the name of the one that lost its worker: the healer alone looks after jobs.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
         "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
         "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
         # the scheduler would keep the last 1,000 messages to each worker, requests with a whole policy among them
@@ -20,6 +26,8 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     }
     for name, value in KEEP_FREED_MEMORY.items():
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
+    if settings.kind in ("local", "cuda"):  # a worker that died may take long to come again where much else runs
+        configuration["distributed.deploy.lost-worker-timeout"] = "1 hour"
     if not settings.processes:  # hundreds of workers that share a process need not each look after its health
         configuration |= {
             "distributed.admin.system-monitor.interval": "60s",
@@ -30,3 +38,8 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
         configuration["distributed.dashboard.link"] = f"http://{host}:{{port}}/status"
     return configuration
+
+
+def output_in(folder: Path | None) -> dict[str, str]:
+    """Have processes on this machine print into files of a folder: a child may print megabytes."""
+    return {f"distributed.nanny.pre-spawn-environ.{OUTPUT}": str(folder.resolve())} if folder else {}

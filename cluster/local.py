@@ -4,21 +4,34 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
-from cluster.dask_configuration import GIB
+from cluster.dask_configuration import GIB, output_in
 from cluster.settings import ClusterSettings
 
 
 @contextmanager
-def local_cluster(settings: ClusterSettings, threads_per_child: int) -> Iterator[Cluster]:
+def local_cluster(settings: ClusterSettings, threads_per_child: int, folder: Path | None) -> Iterator[Cluster]:
     """Workers by cores and memory. They are started by spawn: a fork of a process with torch's threads hangs."""
     workers = settings.workers or num_local_workers(settings, threads_per_child)
-    dask_cluster = LocalCluster(
+    with (
+        dask.config.set(output_in(folder)),
+        closed_at_the_end(_local_cluster(settings, workers)) as dask_cluster,
+        Client(dask_cluster) as client,
+    ):
+        kind = "worker" if settings.processes else "thread"
+        description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
+        yield Cluster(client, description, workers, partial(check_scheduler, client))
+
+
+def _local_cluster(settings: ClusterSettings, workers: int) -> LocalCluster:
+    return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=settings.processes,
@@ -29,10 +42,6 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int) -> Iterator
         silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
         preload="cluster.worker_setup" if settings.processes else None,
     )
-    with closed_at_the_end(dask_cluster), Client(dask_cluster) as client:
-        kind = "worker" if settings.processes else "thread"
-        description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
-        yield Cluster(client, description, workers, partial(check_scheduler, client))
 
 
 def num_local_workers(settings: ClusterSettings, threads_per_child: int) -> int:

@@ -17,25 +17,25 @@ TLS_FILES = ("tls_ca_file", "tls_cert", "tls_key")
 
 @contextmanager
 def open_cluster(
-    settings: ClusterSettings, threads_per_child: int = 1, folder: Path = Path("workers")
+    settings: ClusterSettings, threads_per_child: int = 1, folder: Path | None = None
 ) -> Iterator[Cluster]:
     """The cluster of `settings.kind`; closed at the end. Raises ClusterError where it cannot be opened.
 
-    `folder` takes what workers on other machines write and read: logs, certificates.
+    `folder` takes what workers write and read: their output, and on other machines logs and certificates.
     """
     with dask.config.set(dask_configuration(settings)):
         if settings.kind == "local":
             from cluster.local import local_cluster
 
-            opened = local_cluster(settings, threads_per_child)
+            opened = local_cluster(settings, threads_per_child, folder)
         elif settings.kind == "cuda":
             from cluster.cuda import cuda_cluster
 
-            opened = cuda_cluster(settings)
+            opened = cuda_cluster(settings, folder)
         elif settings.kind == "slurm":
             from cluster.slurm import slurm_cluster
 
-            opened = slurm_cluster(settings, threads_per_child, folder)
+            opened = slurm_cluster(settings, threads_per_child, folder or Path("workers"))
         else:
             from cluster.address import cluster_at_address
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask
 from distributed import Client
 
 from cluster.cluster import Cluster, closed_at_the_end
@@ -42,8 +41,6 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
         left.unlink()
     wanted = settings.slurm.jobs or settings.workers or JOBS
     with (
-        # Dask would cancel whatever job has the name of one that lost its worker: the healer alone looks after jobs
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"}),
         closed_at_the_end(_no_jobs_yet(settings, threads_per_child, folder)) as dask_cluster,
         Client(dask_cluster) as client,
     ):

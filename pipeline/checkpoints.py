@@ -4,6 +4,7 @@ import io
 import math
 import pickle
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 import torch
 
 from models.evolution import Individual
-from pipeline.errors import UserError
-from pipeline.files import write_atomically
+from pipeline.errors import DamagedError, UserError
+from pipeline.files import write_atomically, writing
 from pipeline.run_paths import RunPaths
+from pipeline.seals import check_archive
 from tasks.records import Moments, PolicyState
+from tasks.sealed import seal
 
 KEPT = 3
 
@@ -39,43 +42,64 @@ class SearchState:
 
 
 def save_checkpoint(paths: RunPaths, state: SearchState, in_use: Collection[int] = ()) -> None:
-    """Write the checkpoint of a step durably, then drop all but the newest few and the versions in use."""
-    paths.checkpoints.mkdir(exist_ok=True)
+    """Write the checkpoint of a step durably, then drop all but the newest few and the versions in use.
+
+    Raises DiskError; the checkpoints before it are then still there.
+    """
+    with writing(paths.checkpoints):
+        paths.checkpoints.mkdir(exist_ok=True)
     content = io.BytesIO()
     torch.save(_to_plain(state), content)
-    write_atomically(paths.checkpoint(state.policy.version), content.getvalue())
+    write_atomically(paths.checkpoint(state.policy.version), seal(content.getvalue()))
     needed = {paths.checkpoint(version) for version in in_use}
-    for old in _checkpoints(paths)[:-KEPT]:
-        if old not in needed:
-            old.unlink()
+    with writing(paths.checkpoints):
+        for old in checkpoint_files(paths)[:-KEPT]:
+            if old not in needed:
+                old.unlink()
 
 
-def load_checkpoint(paths: RunPaths) -> SearchState | None:
-    """The newest checkpoint, or None before the first. Raises UserError naming a file that cannot be read."""
-    checkpoints = _checkpoints(paths)
-    return _load(checkpoints[-1]) if checkpoints else None
+def load_checkpoint(paths: RunPaths, before: int | None = None) -> SearchState | None:
+    """The newest checkpoint that is whole, of fewer than `before` steps, or None where there is none.
+
+    Raises UserError naming a file that is of another version.
+    """
+    for path in reversed(checkpoint_files(paths)):
+        if before is None or version_of(path) < before:
+            with suppress(DamagedError):
+                return read_checkpoint(path)
+    return None
 
 
 def load_policy(paths: RunPaths, version: int) -> PolicyState:
-    """The policy as it was after a number of steps that replicas under way still use."""
-    return _load(paths.checkpoint(version)).policy
+    """The policy as it was after a number of steps that replicas under way still use. Raises DamagedError."""
+    return read_checkpoint(paths.checkpoint(version)).policy
 
 
-def _load(path: Path) -> SearchState:
+def read_checkpoint(path: Path) -> SearchState:
+    """A state as it was saved. Raises DamagedError where its checksum does not match, else UserError."""
     try:
-        return _from_plain(torch.load(path, weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a checkpoint of this version, or damaged ({error})") from error
+        content = check_archive(path)
+        return _from_plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: no such file, though a replica's children were drawn from it") from error
+    except (RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise UserError(f"{path}: not a checkpoint of this version ({error})") from error
+
+
+def checkpoint_files(paths: RunPaths) -> list[Path]:
+    """The checkpoints, the oldest first."""
+    return sorted((path for path in paths.checkpoints.glob("step-*.pt") if path.stem[5:].isdecimal()), key=version_of)
+
+
+def version_of(path: Path) -> int:
+    """Steps that the policy of a checkpoint had taken."""
+    return int(path.stem.removeprefix("step-"))
 
 
 def samples_committed(paths: RunPaths) -> int:
     """Samples whose rewards have been taken in for good."""
     state = load_checkpoint(paths)
     return state.samples if state else 0
-
-
-def _checkpoints(paths: RunPaths) -> list[Path]:
-    return sorted(paths.checkpoints.glob("step-*.pt"))
 
 
 def _to_plain(state: SearchState) -> dict[str, Any]:

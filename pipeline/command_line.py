@@ -1,4 +1,4 @@
-"""The command line: `wavenas run|resume|doctor|status|report|experiments|final|ablate|compare|export|export-trials`.
+"""The command line, `wavenas`: run, resume, doctor, status, report, experiments, and what other modules add.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import comparison, stages
-from pipeline.commands.options import (
+from pipeline.command_options import (
     ClusterOption,
     ColumnsOption,
     DataOption,
@@ -22,8 +21,11 @@ from pipeline.commands.options import (
     TableOption,
     configured,
 )
+from pipeline.comparison_commands import add_to as add_comparison_command
 from pipeline.exit_codes import exit_codes
 from pipeline.export_commands import add_to as add_export_commands
+from pipeline.stage_commands import add_to as add_stage_commands
+from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -31,8 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-stages.register(app)
-comparison.register(app)
 
 
 @app.command()
@@ -76,7 +76,15 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = None, set_: SetOption = None) -> None:
+def resume(
+    folder: RunFolder,
+    cluster: ClusterOption = None,
+    site: SiteOption = None,
+    set_: SetOption = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on though code or packages are others now; it is recorded.")
+    ] = False,
+) -> None:
     """Go on with an interrupted run, on the cluster it was on or on another."""
     with exit_codes() as interrupted:
         from pipeline.run_folder import open_run
@@ -86,7 +94,7 @@ def resume(folder: RunFolder, cluster: ClusterOption = None, site: SiteOption = 
         from pipeline.driver import resume_run
 
         interrupted.append(folder)
-        resume_run(folder, configuration, _console(f"Going on with {folder}"))
+        resume_run(folder, configuration, _console(f"Going on with {folder}"), accept_changes)
         _what_next(folder)
 
 
@@ -120,12 +128,15 @@ def status(folder: RunFolder) -> None:
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
-        from pipeline.checks import find_own_modules
+        from pipeline.checks import without_foreign_code
+        from pipeline.files import writing
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
-        find_own_modules()
-        for path in write_report(*open_run(folder)):
+        paths, configuration = open_run(folder)
+        with writing(paths.report):
+            written = write_report(paths, without_foreign_code(configuration))
+        for path in written:
             typer.echo(path)
 
 
@@ -145,7 +156,10 @@ def experiments(
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
 
 
+add_comparison_command(app)
 add_export_commands(app)
+add_stage_commands(app)
+add_verify_commands(app)
 
 
 def _console(first_line: str):  # type: ignore[no-untyped-def]

@@ -19,6 +19,7 @@ from tasks.settings import (
     DataSettings,
     EvolutionSettings,
     LanguageSettings,
+    RetrySettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -36,6 +37,7 @@ class Configuration:
     data: DataSettings = DataSettings()
     child: ChildSettings = ChildSettings()
     language: LanguageSettings = LanguageSettings()
+    retries: RetrySettings = RetrySettings()
     cluster: ClusterSettings = ClusterSettings()
     final: FinalSettings = FinalSettings()
     ablations: AblationSettings = AblationSettings()

@@ -25,6 +25,7 @@ from tasks.settings import DataSettings
 CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000
 DIGITS_TRAIN = 1_437  # of 1,797; the last 360, by other writers, are left for a test
 IMAGES = ("digits", "cifar10")
+DIGESTS = "sha256.txt"  # of prepared arrays, beside them
 HOW_TO_GET_CIFAR10 = (
     "Get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there,"
     " or save the splits of the Hugging Face data set uoft-cs/cifar10 there as train.parquet and test.parquet;"
@@ -42,7 +43,7 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     """
     fingerprint, decode = _source(settings)
     folder = cache / f"{settings.dataset}-{fingerprint}"
-    if not folder.is_dir():
+    if not _is_whole(folder):
         arrays = decode()
         try:
             store_arrays(arrays, folder)
@@ -69,21 +70,41 @@ def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
 
 
 def store_arrays(arrays: Arrays, folder: Path) -> None:
-    """Write arrays, NAME.npy each, to a folder that comes into being with all of them."""
+    """Write arrays, NAME.npy each, aside and renamed. Raises OSError, and then leaves nothing behind."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    aside.mkdir(parents=True, exist_ok=True)
-    for name, array in arrays.items():
-        with (aside / f"{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
     try:
+        aside.mkdir(parents=True, exist_ok=True)
+        for name, array in arrays.items():
+            with (aside / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+        (aside / DIGESTS).write_text(_digests(aside))
+        if folder.is_dir() and not _is_whole(folder):
+            shutil.rmtree(folder)  # decoded data are made of files that the user has
         aside.rename(folder)
-    except OSError:  # another driver was faster
-        if not folder.is_dir():
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not _is_whole(folder):  # else another driver was faster
             raise
-        shutil.rmtree(aside)
     sync_folder(folder.parent)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether prepared arrays are there, and as they were written."""
+    try:
+        return (folder / DIGESTS).read_text() == _digests(folder)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digests(folder: Path) -> str:
+    """A line for each array: its digest and name."""
+    lines = []
+    for path in sorted(folder.glob("*.npy")):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()} {path.name}\n")
+    return "".join(lines)
 
 
 def digits(test: bool = False) -> Arrays:
@@ -113,7 +134,7 @@ def _check_rows(path: Path, expected: int) -> None:
         raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
     columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     if not {"img.bytes", "label"} <= columns:
@@ -128,8 +149,9 @@ def decode_parquet(path: Path) -> Arrays:
     """A split of CIFAR-10 in the layout of the Hugging Face data set. Raises UserError, naming the row."""
     try:
         table = pq.read_table(path, columns=["img", "label"])
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
+    _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)
     if labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels from {labels.min()} to {labels.max()}; allowed are 0 to 9")
@@ -146,6 +168,14 @@ def decode_parquet(path: Path) -> Arrays:
             )
         images[row] = image.transpose(2, 0, 1)
     return {"images": images, "labels": labels}
+
+
+def _check_columns(path: Path, table: pa.Table) -> None:
+    img, label = table["img"].type, table["label"]
+    if not pa.types.is_struct(img) or not pa.types.is_binary(img.field("bytes").type):
+        raise UserError(f"{path}: column img holds {img}; looked for img.bytes, encoded images")
+    if not pa.types.is_integer(label.type) or label.null_count:
+        raise UserError(f"{path}: column label holds {label.type}, {label.null_count} missing; allowed are 0 to 9")
 
 
 def load_torchvision(folder: Path, test: bool = False) -> Arrays:

@@ -12,17 +12,23 @@ from rich.console import Console
 from cluster.cluster import Cluster
 from cluster.open import open_cluster
 from pipeline.checks import check_configuration
+from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
+from pipeline.errors import UserError
+from pipeline.failures import FailureWatch
+from pipeline.files import writing
 from pipeline.progress import Progress, log, log_to
+from pipeline.provenance import check_changes
 from pipeline.replicas import run_replicas
 from pipeline.report import write_report
 from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
-from pipeline.search import Search, is_finished, load_history, rewards_so_far
+from pipeline.search import Search, is_finished, load_history, rewards_so_far, run_key
 from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
+from pipeline.verification import refuse_damage
 from pipeline.waves import run_waves
 
 
@@ -35,27 +41,36 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
     _drive(create_run(folder, configuration), configuration, data_path, console)
 
 
-def resume_run(folder: Path, configuration: Configuration, console: Console) -> None:
+def resume_run(folder: Path, configuration: Configuration, console: Console, accept_changes: bool = False) -> None:
     """Go on with a run from where it was interrupted, or make the report of a finished one again.
 
     `configuration` is the run's own, but for its cluster, which no result depends on.
     """
     paths = RunPaths(folder)
     check_configuration(configuration)
-    _drive(paths, configuration, prepare_data(configuration.data, paths.prepared_data), console)
+    data_path = prepare_data(configuration.data, paths.prepared_data)
+    _drive(paths, configuration, data_path, console, accept_changes)
 
 
-def _drive(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
+def _drive(
+    paths: RunPaths, configuration: Configuration, data_path: Path, console: Console, accept_changes: bool = False
+) -> None:
     with driver_lock(paths), log_to(paths), terminated_as_interrupted():
+        for difference in check_changes(paths, accept_changes):
+            log.warning("accepted: %s", difference)
         try:
             _search_all(paths, configuration, data_path, console)
         except KeyboardInterrupt:
             log.warning("interrupted")
             raise
+        except UserError as error:
+            log.error("%s", error)
+            raise
         except Exception:
             log.exception("the driver failed; what ended is kept, and the run can be resumed")
             raise
-        write_report(paths, configuration)
+        with writing(paths.report):
+            write_report(paths, configuration)
         log.info("finished")
     console.print(
         f"\n{summary_text(paths, configuration)}\n", highlight=False, soft_wrap=True, markup=False, emoji=False
@@ -70,6 +85,8 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
     searches = [search for search in _searches(paths, configuration) if not is_finished(search[1], search[2])]
     if not searches:
         return
+    for _, run_paths, _ in searches:
+        refuse_damage(run_paths)
     with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
         opened = f"{cluster.description}; dashboard at {cluster.client.dashboard_link}"
         log.info(opened)
@@ -92,7 +109,9 @@ def _search(
         history = load_history(paths, configuration)
         with progress.watching():
             tasks = Tasks(cluster.client, cluster.check)
-            search = Search(tasks, paths, tables, configuration, data_path, progress, history)
+            children = Children(tasks, run_key(paths), configuration.child, configuration.retries)
+            failures = FailureWatch(configuration.search.max_failed_share, configuration.wave_size)
+            search = Search(tasks, paths, tables, configuration, data_path, progress, history, children, failures)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 
 

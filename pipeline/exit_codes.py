@@ -1,6 +1,10 @@
-"""How every command ends: with a message and an exit code, and never with a traceback for what a user can mend."""
+"""How every command ends: a message and an exit code, and no traceback for what a user can mend.
+
+1 the run failed, 2 something given was wrong, 130 interrupted.
+"""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.errors import DiskError, UserError
 
 
 @contextmanager
@@ -20,12 +24,17 @@ def exit_codes() -> Iterator[list[Path]]:
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+    except DiskError as error:
+        typer.echo(f"error: {error}", err=True)
+        if _has_begun(resumable):
+            typer.echo("Nothing that ended is lost.", err=True)
+        _go_on(resumable, "Make room there, or let it be written to, and go on with")
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        from pipeline.run_folder import resume_command
-
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be written: who insists need not wait
+            signal.signal(number, lambda *_: os._exit(130))
         typer.echo("\nInterrupted.", err=True)
-        if resumable and (resumable[0] / "config.json").exists():
-            typer.echo(f"Nothing that ended is lost. Go on with: {resume_command(resumable[0])}", err=True)
+        _go_on(resumable, "Nothing that ended is lost. Go on with")
         raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,9 +42,18 @@ def exit_codes() -> Iterator[list[Path]]:
     except Exception as error:  # told in short here, and in whole in the log
         if not resumable or not (resumable[0] / "run.log").exists():
             raise
-        from pipeline.run_folder import resume_command
-
         typer.echo(f"error: the run failed with {type(error).__name__}: {error}", err=True)
         typer.echo(f"The traceback is in {resumable[0]}/run.log. Nothing that ended is lost.", err=True)
-        typer.echo(f"Once the cause is mended, go on with: {resume_command(resumable[0])}", err=True)
+        _go_on(resumable, "Once the cause is mended, go on with")
         raise typer.Exit(1) from None
+
+
+def _has_begun(resumable: list[Path]) -> bool:
+    return bool(resumable) and (resumable[0] / "config.json").exists()
+
+
+def _go_on(resumable: list[Path], how: str) -> None:
+    from pipeline.run_folder import resume_command
+
+    if _has_begun(resumable):
+        typer.echo(f"{how}: {resume_command(resumable[0])}", err=True)

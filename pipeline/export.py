@@ -15,7 +15,7 @@ from models.architecture import to_json
 from models.cell_formula import Cell
 from models.conv_net import ConvNet
 from models.language_model import LanguageModel
-from pipeline.errors import UserError
+from pipeline.errors import DiskError, UserError
 from pipeline.export_cell import cell_source, language_model_source
 from pipeline.export_conv import conv_names, conv_source
 from pipeline.export_graphs import Example, write_graphs
@@ -154,6 +154,8 @@ def write_export(folder: Path, architecture: Any, content: Content, origin: Orig
         write_atomically(folder / "README.md", readme.encode())
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    except DiskError as error:
+        raise UserError(str(error)) from error
     return sorted(folder.iterdir())
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.errors import DiskError, UserError
 from pipeline.exit_codes import exit_codes
 
 
@@ -58,8 +58,8 @@ def export_trials(
             return
         try:
             write_atomically(to, "".join(f"{line}\n" for line in lines).encode())
-        except OSError as error:
-            raise UserError(f"{to}: cannot be written: {error.strerror}") from error
+        except DiskError as error:
+            raise UserError(str(error)) from error
 
 
 def add_to(app: typer.Typer) -> None:

@@ -5,13 +5,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import fmean
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
+from pipeline.errors import UserError
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from tasks.records import COUNTED
@@ -68,6 +69,11 @@ class Progress:
             log.warning("trial %d: %s after %.1f s: %s", row["trial_id"], row["status"], row["seconds"], reason)
         self._show()
 
+    def children_again(self, number: int) -> None:
+        """So many of the children that had ended before are trained again."""
+        self._done -= number
+        self._done_before -= number
+
     def wave_ended(self, row: Row) -> None:
         """A row of `updates` that has just been committed."""
         self._baseline = row["baseline"]
@@ -100,6 +106,10 @@ class Progress:
             f" had been drawn before (entropy {self._recent[-1]['entropy']:.2f} nats)."
             " It will find little that is new; a lower controller.learning_rate keeps it exploring for longer."
         )
+        self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """Something that the user should know of, though the search goes on."""
         log.warning("%s", line)
         self._print(line)
 
@@ -141,8 +151,12 @@ def format_seconds(seconds: float) -> str:
 
 @contextmanager
 def log_to(paths: RunPaths) -> Iterator[None]:
-    """Append the log of a run to its file."""
-    handler = logging.FileHandler(paths.log, encoding="utf-8")
+    """Append the log of a run to its file. A disk that fills up later ends the run elsewhere, at what matters more."""
+    try:
+        handler = logging.FileHandler(paths.log, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{paths.log}: cannot be written: {error.strerror}") from error
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # it would print a traceback for each line
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -151,4 +165,5 @@ def log_to(paths: RunPaths) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

@@ -10,11 +10,12 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from pipeline.checkpoints import SearchState, load_checkpoint, load_policy, save_checkpoint
+from pipeline.checkpoints import SearchState, load_policy, save_checkpoint
 from pipeline.parameter_server import ParameterServer
+from pipeline.recovery import last_state
 from pipeline.rows import Row, update_row
 from pipeline.search import (
     Search,
@@ -22,13 +23,13 @@ from pipeline.search import (
     add_samples,
     first_state,
     reduce_request,
+    results_to_keep,
     reuse_results,
     sample_request,
 )
-from pipeline.submit import SOON, Ended, outcome, trial_key
+from pipeline.submit import SOON, Ended
 from pipeline.tables import read_table
-from tasks.records import Gradient, PolicyState, ReduceRequest, SampleRequest
-from tasks.trial import run_trial
+from tasks.records import Gradient, PolicyState, ReduceRequest, SampleRequest, TrialResult
 from tasks.waves import policy_gradient, sample_wave
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -44,7 +45,12 @@ class Minibatch:
     size: int
     samples: list[Row] = field(default_factory=list)  # none until drawn
     results: dict[int, Row] = field(default_factory=dict)  # by trial
+    recorded: bool = False  # in `updates` already, but not in the checkpoint
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def has_ended(self) -> bool:
+        return len(self.results) == self.size
 
     @property
     def room_taken(self) -> int:
@@ -54,7 +60,7 @@ class Minibatch:
 
 def run_replicas(search: Search) -> SearchState:
     """Run until the rewards of all samples are taken in, from the last checkpoint on."""
-    replicas = _Replicas(search, load_checkpoint(search.paths) or first_state(search.configuration))
+    replicas = _Replicas(search, last_state(search))
     while replicas.draw():
         replicas.take(search.tasks.wait())
     search.tables.commit()
@@ -68,12 +74,13 @@ class _Replicas:
         self._search, self._settings = search, search.configuration.search
         self.server = ParameterServer(state, self._settings, search.configuration.controller.learning_rate)
         self._drawing: dict[str, tuple[Minibatch, SampleRequest]] = {}  # by key
-        self._training: dict[str, tuple[Minibatch, Row]] = {}  # by key
+        self._training: dict[int, tuple[Minibatch, Row]] = {}  # by trial
         self._copies: dict[str, list[tuple[Minibatch, Row]]] = {}  # by hash: wait for the result of the same network
         self._reducing: tuple[Minibatch, ReduceRequest] | None = None
         self._reducing_key = ""
         self._open = {batch.wave: batch for batch in open_minibatches(search, state)}
-        self._ready = deque(batch for batch in self._open.values() if len(batch.results) == batch.size)
+        self._recorded = deque(batch for batch in self._open.values() if batch.recorded)
+        self._ready = deque(batch for batch in self._open.values() if batch.has_ended and not batch.recorded)
         drawn = {*state.early, *self._open}
         num_waves = -(-self._settings.samples // self._settings.children_per_replica)
         self._to_draw = deque(wave for wave in range(state.first_open, num_waves) if wave not in drawn)
@@ -98,7 +105,7 @@ class _Replicas:
 
     def take(self, tasks: Sequence[Ended]) -> None:
         """Go on with what ended: children, architectures drawn, a gradient."""
-        children = [task for task in tasks if task.key in self._training]
+        children = self._search.children.take(tasks)
         drawn = [task for task in tasks if task.key in self._drawing]
         gradients = [task for task in tasks if task.key == self._reducing_key]
         self._take_children(children)
@@ -137,16 +144,14 @@ class _Replicas:
             if self._search.duplicates == "reuse":
                 self._copies[sample["architecture_hash"]] = []
             fresh.append(sample)
-        keys = [trial_key(self._search.key, sample["trial_id"]) for sample in fresh]
-        self._training |= {key: (batch, sample) for key, sample in zip(keys, fresh, strict=True)}
-        if fresh:
-            self._search.tasks.submit(keys, run_trial, self._search.trials_of(fresh), 0)
+        self._training |= {sample["trial_id"]: (batch, sample) for sample in fresh}
+        self._search.children.train(self._search.trials_of(fresh))
 
-    def _take_children(self, tasks: Sequence[Ended]) -> None:
-        if not tasks:
+    def _take_children(self, results: Sequence[TrialResult]) -> None:
+        if not results:
             return
-        ended = [(task, *self._training.pop(task.key)) for task in tasks]
-        rows = add_results(self._search, [(sample, *outcome(task, sample["trial_id"])) for task, _, sample in ended])
+        ended = [(result, *self._training.pop(result.trial_id)) for result in results]
+        rows = add_results(self._search, [(sample, result) for result, _, sample in ended])
         for (_, batch, sample), row in zip(ended, rows, strict=True):
             self._end_child(batch, row)
             for other, copy in self._copies.pop(sample["architecture_hash"], []):
@@ -154,13 +159,17 @@ class _Replicas:
 
     def _end_child(self, batch: Minibatch, row: Row) -> None:
         batch.results[row["trial_id"]] = row
-        if len(batch.results) == batch.size:
+        if batch.has_ended and not batch.recorded:
             self._ready.append(batch)
 
     def _reduce_next(self) -> None:
-        """Have the gradient of the next minibatch computed, one at a time: each moves the baseline for the next."""
-        if self._reducing is None and self._ready:
-            batch = self._ready.popleft()
+        """Have the gradient of the next minibatch computed, one at a time: each moves the baseline for the next.
+
+        Those recorded come first and in their order, since later snapshots come of it.
+        """
+        queue = self._recorded or self._ready
+        if self._reducing is None and queue and queue[0].has_ended:
+            batch = queue.popleft()
             results = [batch.results[sample["trial_id"]] for sample in batch.samples]
             policy = self.server.with_baseline(batch.snapshot)
             request = reduce_request(self._search, policy, batch.samples, results)
@@ -186,6 +195,9 @@ class _Replicas:
         )  # fmt: skip
         search.tables.append({"updates": [row]})
         if stepped:
+            for open_batch in self._open.values():
+                if open_batch.snapshot.version == self.server.policy.version:
+                    open_batch.snapshot = self.server.policy  # drawn from this step before it had to be taken again
             in_use = {open_batch.snapshot.version for open_batch in self._open.values()}
             save_checkpoint(search.paths, self.server.state, in_use)
             search.tables.commit_when_due()
@@ -207,9 +219,13 @@ def open_minibatches(search: Search, state: SearchState) -> list[Minibatch]:
             continue
         rows = list(group)
         version = rows[0]["policy_version"]
-        snapshot = load_policy(search.paths, version) if version else first_state(search.configuration).policy
-        batch = Minibatch(wave, rows[0]["replica"], snapshot, len(rows), rows)
-        batch.results = {row["trial_id"]: results[row["trial_id"]] for row in rows if row["trial_id"] in results}
+        if 0 < version <= state.policy.version:
+            snapshot = load_policy(search.paths, version)
+        else:  # of a step to be taken again: the weights come with it
+            snapshot = replace(first_state(search.configuration).policy, version=version)
+        batch = Minibatch(wave, rows[0]["replica"], snapshot, len(rows), rows, recorded=wave in place)
+        ended = [results[row["trial_id"]] for row in rows if row["trial_id"] in results]
+        batch.results = results_to_keep(search, ended, batch.recorded)
         batches.append(batch)
     last = {b.wave: max((row["ended_at"] for row in b.results.values()), default=NEVER) for b in batches}
     return sorted(batches, key=lambda batch: (place.get(batch.wave, math.inf), last[batch.wave], batch.wave))

@@ -24,7 +24,7 @@ def sample_row(
     }  # fmt: skip
 
 
-def result_row(result: TrialResult, wave: int, attempts: int, reused_from: int | None = None) -> Row:
+def result_row(result: TrialResult, wave: int, reused_from: int | None = None) -> Row:
     """A row of `results`."""
     training = result.training
     return {
@@ -33,7 +33,8 @@ def result_row(result: TrialResult, wave: int, attempts: int, reused_from: int |
         "parameters": training and training.parameters, "flops": training and training.flops,
         "seconds": result.seconds, "epochs": len(training.epochs) if training else 0, "worker": result.worker,
         "device": training and training.device, "precision": training and training.precision,
-        "attempts": attempts, "reused_from": reused_from, "error": result.error, "ended_at": time.time_ns() // 1_000,
+        "micro_batch": training and training.micro_batch, "attempts": result.attempts, "reused_from": reused_from,
+        "error": result.error, "ended_at": time.time_ns() // 1_000,
     }  # fmt: skip
 
 

@@ -6,18 +6,19 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pipeline.configuration import Configuration, from_dict, to_dict
-from pipeline.errors import UserError
-from pipeline.files import write_atomically
+from pipeline.errors import DamagedError, DiskError, UserError
+from pipeline.provenance import made_with
 from pipeline.run_paths import RunPaths
-from tasks.packages import package_versions
+from pipeline.seals import read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
 
 
 def create_run(folder: Path, configuration: Configuration) -> RunPaths:
@@ -29,10 +30,13 @@ def create_run(folder: Path, configuration: Configuration) -> RunPaths:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"format": FORMAT, "configuration": to_dict(configuration), "packages": package_versions()}
-        write_atomically(paths.config, json.dumps(content, indent=2).encode() + b"\n")
+        content = {"format": FORMAT, "configuration": to_dict(configuration), **made_with()}
+        write_json(paths.config_copy, content)
+        write_json(paths.config, content)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    except DiskError as error:
+        raise UserError(str(error)) from error
     return paths
 
 
@@ -41,39 +45,70 @@ def open_run(folder: Path) -> tuple[RunPaths, Configuration]:
     paths = RunPaths(folder)
     if not paths.config.is_file():
         raise UserError(f"{folder}: no run there (looked for {paths.config})")
+    content = _read_config(paths.config)
+    if content.get("format") != FORMAT:
+        raise UserError(f"{paths.config}: format {content.get('format')!r}, where this version reads {FORMAT}")
+    return paths, from_dict(content.get("configuration", {}), str(paths.config))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The content of a config.json. One without a checksum was written by an earlier version."""
     try:
-        content = json.loads(paths.config.read_text())
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, where this version reads {FORMAT}")
-        configuration = content["configuration"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{paths.config}: not a run's configuration, or damaged ({error})") from error
-    return paths, from_dict(configuration, str(paths.config))
+        return read_json(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except DamagedError as error:
+        try:
+            content = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            content = {}
+        if isinstance(content, dict) and "sha256" not in content and content.get("format", FORMAT) != FORMAT:
+            return content
+        raise DamagedError(f"{error}; `{command('repair', path.parent)}` puts its copy in its place") from error
 
 
 def resume_command(folder: Path) -> str:
     """The exact command that resumes a run, as it can be typed here."""
+    return command("resume", folder)
+
+
+def command(name: str, folder: Path) -> str:
+    """The exact command that does something with a run, as it can be typed here."""
     if "MAKELEVEL" in os.environ and folder.parent == Path("runs"):
-        return f"make resume RUN={shlex.quote(folder.name)}"
-    return shlex.join([sys.executable, "-m", "pipeline", "resume", str(folder)])
+        return f"make {name} RUN={shlex.quote(folder.name)}"
+    return shlex.join([sys.executable, "-m", "pipeline", name, str(folder)])
 
 
 @contextmanager
 def driver_lock(paths: RunPaths) -> Iterator[None]:
-    """Hold a run folder. Raises UserError, naming the other driver, where one holds it already."""
+    """Hold a run folder, against drivers on this machine and on others that share its disk.
+
+    Raises UserError, naming the other driver, where one holds it already, and where the disk has no locks.
+    """
     lock = FileLock(paths.lock, timeout=0)
     owner = paths.lock.with_suffix(".owner")
     try:
         lock.acquire()
-    except Timeout:
-        who = owner.read_text().strip() if owner.exists() else "unknown"
-        raise UserError(f"{paths.folder}: another driver is at work on this run ({who})") from None
-    try:
         owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    except Timeout:
+        raise UserError(f"{paths.folder}: another driver is at work on this run ({_owner(owner)})") from None
+    except (OSError, NotImplementedError) as error:
+        lock.release()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{paths.folder}: cannot be locked, so that it has one driver alone: {reason}") from error
+    try:
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is left behind locks nothing
+            owner.unlink(missing_ok=True)
         lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def is_running(paths: RunPaths) -> bool:
@@ -86,6 +121,8 @@ def is_running(paths: RunPaths) -> bool:
             return False
     except Timeout:
         return True
+    except (OSError, NotImplementedError):  # a folder of someone else's, to be read alone
+        return False
 
 
 def free_folder(parent: Path, experiment: str) -> Path:

@@ -15,6 +15,21 @@ class RunPaths:
         return self.folder / "config.json"
 
     @property
+    def config_copy(self) -> Path:
+        """The same again: the one file that nothing else could stand for."""
+        return self.folder / "config.copy.json"
+
+    @property
+    def changes(self) -> Path:
+        """Which other code and packages the run went on with, and since when."""
+        return self.folder / "changes.json"
+
+    @property
+    def set_aside(self) -> Path:
+        """Damaged files, in a folder for each time that some were found."""
+        return self.folder / "set-aside"
+
+    @property
     def lock(self) -> Path:
         return self.folder / ".lock"
 

@@ -63,7 +63,7 @@ RESULTS = TableSchema(
     (
         ("trial_id", pa.int64(), "trial"),
         ("wave", pa.int64(), "wave or minibatch it belongs to"),
-        ("status", CATEGORY, "ok, diverged, too_large, failed, out_of_memory or timed_out"),
+        ("status", CATEGORY, "ok, diverged, too_large, invalid, failed, out_of_memory, timed_out or lost_worker"),
         (
             "reward",
             pa.float64(),
@@ -85,16 +85,17 @@ RESULTS = TableSchema(
         ("worker", CATEGORY, "host and process that trained it"),
         ("device", CATEGORY, "device it was trained on"),
         ("precision", CATEGORY, "number format of its products: float32 or bfloat16"),
-        ("attempts", pa.int64(), "times it was started, as far as the driver knows"),
+        ("micro_batch", pa.int64(), "images, or columns of text, whose gradient was computed at a time"),
+        ("attempts", pa.int64(), "times its training was begun, since the driver was started"),
         (
             "reused_from",
             pa.int64(),
             "first trial of the same architecture, whose result this is or is averaged with; else missing",
         ),
-        ("error", pa.string(), "traceback or reason of a failure"),
+        ("error", pa.string(), "traceback or reason of a failure, of each attempt"),
         ("ended_at", pa.timestamp("us", tz="UTC"), "when the driver took the result in"),
     ),
-    sparse=("parameters", "flops", "reused_from"),
+    sparse=("parameters", "flops", "micro_batch", "reused_from"),
 )
 EPOCHS = TableSchema(
     "epochs",
@@ -169,7 +170,6 @@ def stage_tables(name: str) -> tuple[str, str]:
     return name, epochs_of(name)
 
 
-SEARCH_TABLES = ("samples", "results", "epochs", "updates")
 FINAL = stage(
     "final",
     "a training after the search, or the test",
@@ -198,4 +198,6 @@ ABLATIONS = stage(
         ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
     ),
 )
-TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS)}
+STAGES = (FINAL[0].name, ABLATIONS[0].name)
+TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}  # of a search
+ALL_TABLES = {**TABLES, **{schema.name: schema for schema in (*FINAL, *ABLATIONS)}}

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.checkpoints import SearchState, samples_committed
+from pipeline.children import Children
 from pipeline.configuration import Configuration
+from pipeline.failures import FailureWatch
 from pipeline.history import History
 from pipeline.progress import Progress
 from pipeline.rows import Row, epoch_rows, result_row, reused_row, sample_row
@@ -29,11 +31,13 @@ class Search:
     data_path: Path
     progress: Progress
     history: History
+    children: Children
+    failures: FailureWatch
 
     @property
     def key(self) -> str:
         """Tells this run's tasks from those of others on the same scheduler."""
-        return hashlib.sha256(str(self.paths.folder.resolve()).encode()).hexdigest()[:8]
+        return run_key(self.paths)
 
     def trials_of(self, samples: Sequence[Row]) -> list[Trial]:
         return [trial_of(self.configuration, self.paths, self.data_path, sample) for sample in samples]
@@ -41,6 +45,11 @@ class Search:
     @property
     def duplicates(self) -> str:
         return self.configuration.search.duplicates
+
+
+def run_key(paths: RunPaths) -> str:
+    """A short name of a run folder."""
+    return hashlib.sha256(str(paths.folder.resolve()).encode()).hexdigest()[:8]
 
 
 def first_state(configuration: Configuration) -> SearchState:
@@ -84,19 +93,31 @@ def add_samples(
     return rows
 
 
-def add_results(search: Search, ended: Sequence[tuple[Row, TrialResult, int]]) -> list[Row]:
-    """Write how children ended, all at once: their samples, results and attempts."""
+def add_results(search: Search, ended: Sequence[tuple[Row, TrialResult]]) -> list[Row]:
+    """Write how children ended, all at once: their samples and results. Raises SearchStopped where too many failed."""
     rows = []
-    for sample, result, attempts in ended:
+    for sample, result in ended:
         averaged_with = search.history.original(sample) if search.duplicates == "average" else None
-        rows.append(result_row(result, sample["wave"], attempts, averaged_with))
-    epochs = [row for _, result, _ in ended for row in epoch_rows(result)]
+        rows.append(result_row(result, sample["wave"], averaged_with))
+    epochs = [row for _, result in ended for row in epoch_rows(result)]
     search.tables.append({"results": rows, "epochs": epochs})
-    for (sample, _, _), row in zip(ended, rows, strict=True):
+    for (sample, _), row in zip(ended, rows, strict=True):
         search.paths.child_checkpoint(row["trial_id"]).unlink(missing_ok=True)
         search.history.add_result(sample, row)
         search.progress.child_ended(row)
+    search.failures.take(rows)
     return rows
+
+
+def results_to_keep(search: Search, results: Sequence[Row], recorded: bool) -> dict[int, Row]:
+    """Rows of `results` by trial, of a wave that is to be taken in.
+
+    Trials that failed in an earlier session are dropped: what made them fail may be mended by now, so they are trained
+    again. Unless the wave's step is recorded in `updates`, and is to be taken again with the same numbers.
+    """
+    kept = {row["trial_id"]: row for row in results if recorded or row["status"] in COUNTED}
+    search.progress.children_again(len(results) - len(kept))
+    return kept
 
 
 def reuse_results(search: Search, samples: Sequence[Row]) -> list[Row]:

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster.open import open_cluster
+from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.driver import terminated_as_interrupted
 from pipeline.errors import UserError
@@ -25,10 +26,9 @@ from pipeline.rows import Row, result_row
 from pipeline.run_folder import driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import OUTCOME, epochs_of
-from pipeline.submit import Tasks, outcome
+from pipeline.submit import Tasks
 from pipeline.tables import Tables, read_table
 from tasks.records import COUNTED, Trial, TrialResult
-from tasks.trial import run_trial
 
 EACH_EPOCH = 1e-9  # minutes between checkpoints of a training
 
@@ -116,43 +116,48 @@ class Study:
         self.say(f"{cluster.description}; dashboard at {cluster.client.dashboard_link}")
         return Tasks(cluster.client, cluster.check)
 
+    @cached_property
+    def _children(self) -> Children:
+        """They take as long as they take; the task itself looks at a trial's own time."""
+        settings = self.configuration
+        return Children(self._tasks, self._key, replace(settings.child, timeout_minutes=None), settings.retries)
+
     def _run(self, waiting: dict[str, Planned]) -> dict[str, Row]:
         """Rows by fingerprint. Numbers are the lowest that are free, as they would be without an interruption."""
         free = (number for number in itertools.count() if number not in self._rows)
         before = {row["fingerprint"]: number for number, row in self._rows.items()}  # of trainings to be run again
-        numbers = {key: before[key] if key in before else next(free) for key in waiting}
-        keys = {f"training-{self._key}-{fingerprint}": fingerprint for fingerprint in waiting}
-        self._tasks.submit(list(keys), run_trial, [self._placed(training) for training in waiting.values()], priority=0)
+        under_way = {before[key] if key in before else next(free): training for key, training in waiting.items()}
+        self._children.train([self._placed(number, training) for number, training in under_way.items()])
         rows: dict[str, Row] = {}
         started = time.monotonic()
         while len(rows) < len(waiting):
-            for ended in self._tasks.wait():
-                fingerprint = keys[ended.key]
-                training = waiting[fingerprint]
-                result, attempts = outcome(ended, training.trial.trial_id)
-                rows[fingerprint] = self._take_in(numbers[fingerprint], training, result, attempts)
-                self._tell(rows[fingerprint], len(rows), len(waiting), time.monotonic() - started)
+            for result in self._children.take(self._tasks.wait()):
+                row = self._take_in(under_way[result.trial_id], result)
+                rows[row["fingerprint"]] = row
+                self._tell(row, len(rows), len(waiting), time.monotonic() - started)
         return rows
 
-    def _placed(self, training: Planned) -> Trial:
-        """The trial with its places in the run folder, kept after each epoch."""
+    def _placed(self, number: int, training: Planned) -> Trial:
+        """The trial under the number of its training, with its places in the run folder, kept after each epoch."""
         checkpoint, weights = (
             str(place(training.fingerprint).resolve()) for place in (self.paths.training_checkpoint, self.paths.weights)
         )
         return replace(
             training.trial,
+            trial_id=number,
             child=replace(training.trial.child, checkpoint_minutes=EACH_EPOCH),
             checkpoint_path=checkpoint,
             weights_path=weights if training.keep_weights else None,
         )
 
-    def _take_in(self, number: int, training: Planned, result: TrialResult, attempts: int) -> Row:
+    def _take_in(self, training: Planned, result: TrialResult) -> Row:
         """Make the row and the epochs of a training durable, and drop its checkpoint."""
-        ended, kept = result_row(result, 0, attempts), self.paths.weights(training.fingerprint)
+        number, kept, ended = result.trial_id, self.paths.weights(training.fingerprint), result_row(result, 0)
         row = {
+            **{name: ended[name] for name, _, _ in OUTCOME},
             "training": number, "fingerprint": training.fingerprint, "name": training.name, **training.columns,
             "weights": str(kept.relative_to(self.paths.folder)) if kept.exists() else None,
-            **{name: ended[name] for name, _, _ in OUTCOME},
+            "trial_id": training.trial.trial_id,
         }  # fmt: skip
         epochs = result.training.epochs if result.training else ()
         epoch_rows = [{"training": number, **asdict(epoch)} for epoch in epochs]

@@ -1,19 +1,25 @@
 """Functions on the cluster as Dask futures under explicit keys, and what comes of them."""
 
-from collections.abc import Callable, Sequence
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, Queue
+from threading import Timer
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
-from tasks.records import TrialResult
-
+log = logging.getLogger("wavenas")
 A = TypeVar("A")
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
-BROKEN = ("error", "cancelled", "lost")
+RESTART_TIMEOUT = 60.0  # seconds
+RUNS = 20  # of a controller's task, on ever other workers that die
+LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
 
 
@@ -26,29 +32,69 @@ class Ended:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What a task was submitted as."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+    priority: int
+    where: dict[str, Any]
+
+
 class Tasks:
-    """The tasks of one run on the cluster. `check` raises where the cluster will not come back."""
+    """The tasks of one run on the cluster. `check` raises where the cluster will not come back.
+
+    When the connection to the scheduler is lost, Dask forgets what was submitted, and then connects again: the tasks
+    under way are submitted once more.
+    """
 
     def __init__(self, client: Client, check: Callable[[], None] = lambda: None) -> None:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
-        self._ended: Queue[str] = Queue()
+        self._calls: dict[str, _Call] = {}  # of those under way
+        self._runs_left: dict[str, int] = {}  # of a controller's tasks
+        self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
+        self._given_up: dict[str, BaseException] = {}
+        self._looks: list[Callable[[], None]] = []
+        self._look_at = 0.0
+        self._stuck: set[str] = set()  # workers that are busy for nobody and cannot be restarted
+        self._news: Queue[str | Callable[[], None]] = Queue()  # keys of tasks that ended, and what else is to be done
 
-    def submit(self, keys: Sequence[str], function: Callable[[A], Any], arguments: Sequence[A], priority: int) -> None:
-        """Start a function on each of the arguments."""
-        for future in self._client.map(function, arguments, key=list(keys), pure=False, priority=priority):
+    def submit(
+        self,
+        keys: Sequence[str],
+        function: Callable[[A], Any],
+        arguments: Sequence[A],
+        priority: int,
+        workers: Collection[str] = (),
+    ) -> None:
+        """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
+        where = {"workers": list(workers), "allow_other_workers": True} if workers else {}
+        self._calls |= {
+            key: _Call(function, argument, priority, where) for key, argument in zip(keys, arguments, strict=True)
+        }
+        futures = self._client.map(function, arguments, key=list(keys), pure=False, priority=priority, **where)
+        for future in futures:
             self._under_way[future.key] = future
             self._watch(future)
+            if priority == SOON:
+                self._runs_left[future.key] = RUNS
 
     def wait(self) -> list[Ended]:
-        """The tasks that ended since the last call, at least one. Their results leave the cluster."""
+        """The tasks that ended since the last call, at least one. Their results leave the cluster.
+
+        What `listen` and `look_after` asked for happens in here.
+        """
         while True:
-            keys = [self._next_key()]
-            while not self._ended.empty():
-                keys.append(self._ended.get())
-            ended = self._collect([self._under_way[key] for key in keys])
+            keys = [key for key in self._next_keys() if key in self._under_way]
+            ended = [Ended(key, None, self._given_up.pop(key)) for key in keys if key in self._given_up]
+            given_up = {task.key for task in ended}
+            ended += self._collect([self._under_way[key] for key in keys if key not in given_up])
             for task in ended:
+                del self._calls[task.key]
                 self._under_way.pop(task.key).release()
+                self._runs_left.pop(task.key, None)
             if ended:
                 return ended
 
@@ -61,23 +107,129 @@ class Tasks:
             raise ended.error
         return ended.value  # type: ignore[no-any-return]
 
-    def _next_key(self) -> str:
+    def forget(self, key: str) -> None:
+        """Let a task be, without a word."""
+        del self._calls[key]
+        self._under_way.pop(key).release()
+
+    def give_up(self, key: str, error: BaseException) -> None:
+        """Let a task be: `wait` returns it as ended by `error`. It goes on where it runs, but for nobody."""
+        self._given_up[key] = error
+        self._news.put(key)
+
+    def listen(self, topic: str, handler: Callable[[Any], None]) -> None:
+        """Have `wait` call `handler` with each message that workers send under a topic of Dask's events."""
+        self._handlers[topic] = lambda event: self._news.put(partial(handler, event[1]))
+        self._client.subscribe_topic(topic, self._handlers[topic])
+
+    def look_after(self, look: Callable[[], None]) -> None:
+        """Have `wait` call `look` every few seconds."""
+        self._looks.append(look)
+
+    def workers(self) -> set[str]:
+        """The addresses of those there are."""
+        return set(self._client.nthreads())
+
+    def processing(self) -> dict[str, Collection[str]]:
+        """The keys of the tasks that each worker has been given and has not done, by its address."""
+        return dict(self._client.processing())
+
+    def restart_workers(self, addresses: Sequence[str]) -> None:
+        """Have the processes of workers ended and begun anew by their nannies, without waiting for it."""
+        if addresses:
+            self._aside(self._restart, addresses)
+
+    def retire_worker(self, address: str) -> None:
+        """Close a worker for good, unless it is the only one, without waiting for it."""
+        self._aside(self._retire, address)
+
+    def _aside(self, function: Callable[[A], None], argument: A) -> None:
+        threading.Thread(target=self._try, args=(function, argument), name=function.__name__, daemon=True).start()
+
+    def _try(self, function: Callable[[A], None], argument: A) -> None:
+        try:
+            function(argument)
+        except (KeyError, OSError, TimeoutError, ValueError) as error:
+            log.info("%s %s: gone already (%s)", function.__name__.strip("_"), argument, error)
+
+    def _restart(self, addresses: Sequence[str]) -> None:
+        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        with_nanny = [address for address in addresses if known.get(address, {}).get("nanny")]
+        stuck = [address for address in addresses if address in known and address not in with_nanny]
+        if stuck:
+            log.warning("no process that could be restarted, so busy with a child given up: %s", ", ".join(stuck))
+        self._stuck.update(stuck)
+        if known and self._stuck >= known.keys():
+            self._news.put(_raise_all_stuck)
+        if with_nanny:
+            self._client.restart_workers(with_nanny, timeout=RESTART_TIMEOUT, raise_for_error=False)
+
+    def _retire(self, address: str) -> None:
+        if len(self._client.nthreads()) > 1:
+            log.warning("worker %s is closed: its device fails again and again", address)
+            self._client.retire_workers([address], close_workers=True)
+
+    def _next_keys(self) -> list[str]:
+        """Keys of tasks that may have ended; waits for the first piece of news."""
+        keys, news = [], [self._next_news()]
+        while not self._news.empty():
+            news.append(self._news.get())
+        for piece in news:
+            if isinstance(piece, str):
+                keys.append(piece)
+            else:
+                piece()
+        return list(dict.fromkeys(keys))
+
+    def _next_news(self) -> str | Callable[[], None]:
         while True:
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + PATIENCE
+                for look in self._looks:
+                    look()
             try:
-                return self._ended.get(timeout=PATIENCE)
+                return self._news.get(timeout=PATIENCE)
             except Empty:
                 self._check()
 
     def _collect(self, futures: list[Future]) -> list[Ended]:
-        """Outcomes of futures. Those whose result was lost with its worker run again, and are watched again."""
-        ended = [Ended(future.key, None, future.exception()) for future in futures if future.status in BROKEN]
+        """Outcomes of futures. Those whose result was lost run again, and are watched again."""
+        broken = [Ended(future.key, None, future.exception()) for future in futures if future.status == "error"]
+        ended = [task for task in broken if not self._run_again(task)]
         finished = {future.key: future for future in futures if future.status == "finished"}
         ended += [Ended(key, value) for key, value in self._gather(finished).items()]
         known = {task.key for task in ended}
-        for future in futures:
-            if future.key not in known:
+        waiting = [future for future in futures if future.key not in known]
+        self._submit_again([future for future in waiting if future.status == "cancelled"])
+        for future in waiting:
+            if future.status != "cancelled":
                 self._watch(future)
         return ended
+
+    def _run_again(self, task: Ended) -> bool:
+        """Whether a controller's task that met workers which children killed is run once more: it kills none itself."""
+        if not isinstance(task.error, KilledWorker) or self._runs_left.get(task.key, 0) == 0:
+            return False
+        log.warning("%s met workers that died, and is run again", task.key)
+        self._runs_left[task.key] -= 1
+        self._client.retry([self._under_way[task.key]])
+        return True
+
+    def _submit_again(self, cancelled: list[Future]) -> None:
+        """Nobody cancels a task, so the connection to the scheduler was lost, and is there again or soon will be."""
+        if not cancelled:
+            return
+        self._check()
+        log.warning("the connection to the scheduler was lost: %d tasks are submitted again", len(cancelled))
+        for topic, handler in self._handlers.items():
+            self._client.subscribe_topic(topic, handler)
+        for future in cancelled:
+            call = self._calls[future.key]
+            again = self._client.submit(
+                call.function, call.argument, key=future.key, pure=False, priority=call.priority, **call.where
+            )
+            self._under_way[future.key] = again
+            self._watch(again)
 
     def _gather(self, futures: dict[str, Future]) -> dict[str, Any]:
         """The results that can be had now."""
@@ -87,27 +239,16 @@ class Tasks:
 
         try:
             values = self._client.sync(gather, callback_timeout=GATHER_TIMEOUT) if futures else {}
-        except TimeoutError:
+        except (TimeoutError, OSError):  # of a worker that died, or of a connection that broke
             return {}
         return {key: value for key, value in values.items() if futures[key].status == "finished"}
 
     def _watch(self, future: Future) -> None:
-        future.add_done_callback(lambda done: self._ended.put(done.key))
+        if future.status == "lost":  # Dask takes it for done
+            Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
+        else:
+            future.add_done_callback(lambda done: self._news.put(done.key))
 
 
-def trial_key(run_key: str, trial_id: int) -> str:
-    """The key of a trial, the same whenever it is submitted again."""
-    return f"trial-{run_key}-{trial_id}"
-
-
-def outcome(ended: Ended, trial_id: int) -> tuple[TrialResult, int]:
-    """A child's result and attempts. A child whose workers keep dying is a failed one."""
-    error = ended.error
-    if error is None:
-        return ended.value, 1
-    if isinstance(error, KilledWorker):
-        attempts = error.allowed_failures + 1
-        reason = f"its worker died {attempts} times while training it, the last at {error.last_worker.address}"
-    else:
-        attempts, reason = 1, f"{type(error).__name__}: {error}"
-    return TrialResult(trial_id, "failed", 0.0, None, 0.0, "unknown", reason), attempts
+def _raise_all_stuck() -> None:
+    raise RuntimeError("no worker is left: each is busy with a child that was given up, and has no process to restart")

@@ -40,10 +40,14 @@ def summarise(paths: RunPaths) -> SearchSummary:
     """Read a search's tables."""
     columns = ["trial_id", "status", "reward", "metric", "parameters", "flops"]
     results = read_table(paths, "results", columns).to_pylist()
-    drawn = read_table(paths, "samples", ["trial_id", "depth", "tokens", "architecture_hash"]).to_pylist()
+    drawn = read_table(
+        paths, "samples", ["trial_id", "depth", "tokens", "architecture", "architecture_hash"]
+    ).to_pylist()
     samples = {row["trial_id"]: row for row in drawn}
     counted = [row for row in results if row["status"] in COUNTED]
-    joined = [{**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok"]
+    joined = [
+        {**row, **samples[row["trial_id"]]} for row in counted if row["status"] == "ok" and row["trial_id"] in samples
+    ]
     best: dict[str, Row] = {}
     for row in sorted(joined, key=lambda row: (-row["reward"], row["trial_id"])):
         best.setdefault(row["architecture_hash"], row)
@@ -53,7 +57,9 @@ def summarise(paths: RunPaths) -> SearchSummary:
 
 
 def architecture_of(configuration: Configuration, row: Row) -> Any:
-    """The architecture of a row that has depth and tokens."""
+    """The architecture of a row that has depth, tokens and JSON; as its space has it, or else as the JSON has it."""
+    if not configuration.space.function:
+        return json.loads(row["architecture"])
     space = SearchSpace(configuration.space.function, configuration.space.options)
     return space.decode(row["depth"], row["tokens"])
 

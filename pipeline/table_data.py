@@ -51,7 +51,7 @@ def _read(path: Path, columns: Sequence[str], reward: str) -> pd.DataFrame:
         if nested := [name for name in columns if pa.types.is_nested(known.field(name).type)]:
             raise UserError(f"{path}: column {', '.join(nested)} holds lists or structures, which cannot be chosen")
         frame = pq.read_table(path, columns=names).to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
     if frame.empty:
         raise UserError(f"{path}: has no rows")

@@ -5,23 +5,22 @@ part of a table are written to that part as a whole, aside and renamed, so that 
 that has grown long enough is left as it is and the next one begun: the cost of a commit does not grow with the run.
 """
 
-import json
-import os
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline.errors import UserError
-from pipeline.files import sync_folder, write_atomically
+from pipeline.errors import DamagedError, DiskError
+from pipeline.files import sync_folder, write_atomically, writing
+from pipeline.journal import Journal
+from pipeline.progress import log
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import SEARCH_TABLES, TABLES, TableSchema, stage_tables
+from pipeline.schemas import ALL_TABLES, TABLES, TableSchema, stage_tables
+from pipeline.seals import check_parquet, seal_parquet
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
 JOURNAL_ROWS = 1_024  # of so many rows, the journal is emptied at the next commit
@@ -32,12 +31,20 @@ class Tables:
     """Tables of one run folder, for its one driver: a search's, or a stage's. `append` is durable when it returns."""
 
     def __init__(self, paths: RunPaths, stage: str | None = None) -> None:
-        names = SEARCH_TABLES if stage is None else stage_tables(stage)
-        self._parts = {name: _OpenPart(paths.table(name), TABLES[name]) for name in names}
-        self._journal = _Journal(paths.journal if stage is None else paths.stage_journal(stage))
-        for rows in self._journal.read():
+        """Raises DamagedError for a file that is not as it was written, DiskError for one that cannot be."""
+        self._tables = {
+            name: _Table(paths.table(name), ALL_TABLES[name]) for name in (stage_tables(stage) if stage else TABLES)
+        }
+        self._journal = Journal(paths.stage_journal(stage) if stage else paths.journal)
+        for rows in self._journal.entries:
+            self.reopen({name: min(map(self._tables[name].first_key, new)) for name, new in rows.items() if new})
             self._put(rows)
         self._publish_not_before = 0.0
+
+    def reopen(self, first_keys: Mapping[str, int]) -> None:
+        """Let rows of tables be asked for and replaced from a first key on, in whatever part they are."""
+        for name, first in first_keys.items():
+            self._tables[name].reopen(first)
 
     def append(self, rows: Mapping[str, Sequence[Row]]) -> None:
         """Add rows to tables by name, all or none of them; a row of a known key replaces the earlier one."""
@@ -49,8 +56,8 @@ class Tables:
     def publish(self) -> None:
         """Write every row so far to Parquet."""
         started = time.monotonic()
-        for part in self._parts.values():
-            part.write()
+        for table in self._tables.values():
+            table.write()
         cost = time.monotonic() - started
         self._publish_not_before = time.monotonic() + cost / PUBLISH_SHARE
 
@@ -66,118 +73,135 @@ class Tables:
         """
         self.publish()
         self._journal.clear()
-        for part in self._parts.values():
-            part.close_if_long()
+        for table in self._tables.values():
+            table.close_if_long()
 
     def recent(self, name: str) -> list[Row]:
-        """The rows of a table's newest part, in order of their key: at least all those since the last commit."""
-        return self._parts[name].sorted_rows()
+        """Rows of a table in order of their key: at least those since the last commit, and those reopened."""
+        return self._tables[name].sorted_rows()
 
     def close(self) -> None:
-        self.publish()
-        self._journal.close()
+        """Publish what can be published; the journal has the rest."""
+        try:
+            self.publish()
+        except DiskError as error:
+            log.error("%s; its rows are in the journal", error)
+        finally:
+            self._journal.close()
 
     def _put(self, rows: Mapping[str, Sequence[Row]]) -> None:
         for name, table_rows in rows.items():
-            self._parts[name].put(table_rows)
+            self._tables[name].put(table_rows)
 
 
 def read_table(paths: RunPaths, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table as published, in order of its key; empty where nothing has been written."""
-    schema = TABLES[name]
+    """A table as published, in order of its key; empty where nothing has been written. Raises DamagedError."""
+    schema = ALL_TABLES[name]
     wanted = list(columns) if columns is not None else schema.arrow.names
-    folder = paths.table(name)
-    if not folder.is_dir():
-        return schema.arrow.empty_table().select(wanted)
-    try:
-        table = ds.dataset(folder, schema=schema.arrow, format="parquet").to_table()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{folder}: cannot be read as Parquet: {error}") from error
+    needed = list(dict.fromkeys([*wanted, *schema.key]))
+    parts = [read_part(path, schema, needed) for path in part_files(paths.table(name))]
+    table = pa.concat_tables([schema.arrow.empty_table().select(needed), *parts])
     return table.sort_by([(key, "ascending") for key in schema.key]).select(wanted)
 
 
-class _OpenPart:
-    """The newest part of a table, with its rows in memory."""
+def part_files(folder: Path) -> list[Path]:
+    """The parts of a table, the oldest first."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_part(path: Path, schema: TableSchema, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part with the columns of its schema, and those alone. Raises DamagedError, naming the file."""
+    try:
+        content = pa.BufferReader(check_parquet(path))
+        found = pq.read_schema(content)
+        if not found.equals(schema.arrow):
+            raise DamagedError(f"{path}: does not have the columns of table {schema.name} in this version")
+        table = pq.read_table(content, columns=columns)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(f"{path}: cannot be read as Parquet: {error}") from error
+    return table.select(columns or schema.arrow.names)
+
+
+def write_part(path: Path, rows: Sequence[Row], schema: TableSchema) -> None:
+    """Write a part as a whole, sealed. Raises DiskError."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema.arrow), sink, compression="zstd")
+    write_atomically(path, seal_parquet(sink.getvalue().to_pybytes()))
+
+
+class _Part:
+    """A part whose rows are in memory, and may be replaced."""
+
+    def __init__(self, path: Path, rows: Mapping[tuple[Any, ...], Row], changed: bool) -> None:
+        self.path, self.rows, self.changed, self.reopened = path, dict(rows), changed, False
+
+    @property
+    def number(self) -> int:
+        return int(self.path.stem.removeprefix("part-"))
+
+
+class _Table:
+    """The newest part of a table, which takes new rows, and earlier ones where rows may be asked for or replaced."""
 
     def __init__(self, folder: Path, schema: TableSchema) -> None:
         self._folder, self._schema = folder, schema
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = sorted(folder.glob("part-*.parquet"))
-        self._number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
-        self._rows: dict[tuple[Any, ...], Row] = {}
-        self._changed = False
-        if parts:
-            self.put(_read_part(parts[-1], schema))
-        self._changed = not parts  # a table without rows is published too, for its columns
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+        files = part_files(folder)
+        # a table without rows is published too, for its columns
+        self._newest = self._read(files[-1]) if files else _Part(self._path(0), {}, changed=True)
+        self._reopened: list[_Part] = []
+        self._closed = {file: self._last_key(file) for file in files[:-1]}
+
+    def reopen(self, first: int) -> None:
+        """Take the parts into memory that have rows from a first key on."""
+        for file in [file for file, last in self._closed.items() if last >= first]:
+            self._reopened.append(self._read(file))
+            del self._closed[file]
+        self._newest.reopened |= any(key[0] >= first for key in self._newest.rows)
+
+    @property
+    def _in_memory(self) -> list[_Part]:
+        return [*self._reopened, self._newest]
 
     def put(self, rows: Sequence[Row]) -> None:
+        parts = self._in_memory
         for row in rows:
-            self._rows[tuple(row[key] for key in self._schema.key)] = row
-        self._changed = self._changed or bool(rows)
+            key = self._key(row)
+            part = next((part for part in parts if key in part.rows), self._newest)
+            part.rows[key], part.changed = row, True
 
     def sorted_rows(self) -> list[Row]:
-        return [self._rows[key] for key in sorted(self._rows)]
+        rows = {key: row for part in self._in_memory for key, row in part.rows.items()}
+        return [rows[key] for key in sorted(rows)]
 
     def write(self) -> None:
-        if not self._changed:
-            return
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(self.sorted_rows(), schema=self._schema.arrow), sink, compression="zstd")
-        write_atomically(self._folder / f"part-{self._number:06d}.parquet", sink.getvalue().to_pybytes())
-        self._changed = False
+        for part in self._in_memory:
+            if part.changed:
+                write_part(part.path, [part.rows[key] for key in sorted(part.rows)], self._schema)
+                part.changed = False
 
     def close_if_long(self) -> None:
-        if len(self._rows) >= PART_ROWS:
-            self._number, self._rows = self._number + 1, {}
+        if len(self._newest.rows) >= PART_ROWS:
+            self._reopened += [self._newest] if self._newest.reopened else []
+            self._newest = _Part(self._path(self._newest.number + 1), {}, changed=False)
 
+    def _path(self, number: int) -> Path:
+        return self._folder / f"part-{number:06d}.parquet"
 
-def _read_part(path: Path, schema: TableSchema) -> list[Row]:
-    try:
-        return pq.read_table(path, schema=schema.arrow, partitioning=None).to_pylist()  # type: ignore[no-any-return]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {error}") from error
+    def _read(self, path: Path) -> _Part:
+        rows = read_part(path, self._schema).to_pylist()
+        return _Part(path, {self._key(row): row for row in rows}, changed=False)
 
+    def first_key(self, row: Row) -> int:
+        return int(row[self._schema.key[0]])
 
-class _Journal:
-    """Lines of a checksum and the rows of some tables as JSON. Only the last line can be torn, by a crash."""
+    def _last_key(self, path: Path) -> int:
+        """The highest first key in a part."""
+        first = self._schema.key[0]
+        return max(read_part(path, self._schema, [first])[first].to_pylist(), default=-1)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.num_rows = 0
-        self._file = path.open("ab")
-        sync_folder(path.parent)
-
-    def append(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        body = json.dumps(rows, separators=(",", ":")).encode()
-        self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.num_rows += sum(map(len, rows.values()))
-
-    def read(self) -> list[dict[str, list[Row]]]:
-        """The rows of every whole line; a torn last line is cut off, its rows were never promised."""
-        content = self._path.read_bytes()
-        lines = content.split(b"\n")
-        good = 0
-        entries = []
-        for number, line in enumerate(lines[:-1], start=1):
-            checksum, _, body = line.partition(b" ")
-            if checksum != b"%08x" % zlib.crc32(body):
-                if number < len(lines) - 1:
-                    raise UserError(
-                        f"{self._path}, line {number}: the checksum does not match, the file was changed or damaged"
-                    )
-                break
-            entries.append(json.loads(body))
-            good += len(line) + 1
-        if good < len(content):
-            os.truncate(self._path, good)
-        return entries
-
-    def clear(self) -> None:
-        self._file.truncate(0)
-        self.num_rows = 0
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row[key] for key in self._schema.key)

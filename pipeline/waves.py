@@ -2,25 +2,24 @@
 
 import time
 
-from pipeline.checkpoints import SearchState, load_checkpoint, save_checkpoint
+from pipeline.checkpoints import SearchState, save_checkpoint
+from pipeline.recovery import last_state
 from pipeline.rows import Row, update_row
 from pipeline.search import (
     Search,
     add_results,
     add_samples,
-    first_state,
     reduce_request,
+    results_to_keep,
     reuse_results,
     sample_request,
 )
-from pipeline.submit import outcome, trial_key
-from tasks.trial import run_trial
 from tasks.waves import reduce_wave, sample_wave
 
 
 def run_waves(search: Search) -> SearchState:
     """Run waves until all samples are drawn, from the last checkpoint on. Interrupted at any moment, it can go on."""
-    state = load_checkpoint(search.paths) or first_state(search.configuration)
+    state = last_state(search)
     while state.samples < search.configuration.search.samples:
         state = _run_wave(search, state)
     search.tables.commit()
@@ -60,7 +59,9 @@ def _samples_of_wave(search: Search, state: SearchState) -> list[Row]:
 
 def _results_of_wave(search: Search, state: SearchState, samples: list[Row]) -> list[Row]:
     """The wave's rows of `results` in sample order; only trials without one are trained, or take another's result."""
-    results = {row["trial_id"]: row for row in search.tables.recent("results") if row["wave"] == state.waves}
+    written = [row for row in search.tables.recent("results") if row["wave"] == state.waves]
+    recorded = any(row["wave"] == state.waves for row in search.tables.recent("updates"))
+    results = results_to_keep(search, written, recorded)
     search.progress.wave_started(state.waves, len(samples), len(results))
     while waiting := [sample for sample in samples if sample["trial_id"] not in results]:
         rows = reuse_results(search, waiting) or _train(search, waiting)
@@ -72,10 +73,10 @@ def _train(search: Search, waiting: list[Row]) -> list[Row]:
     """Train the samples that wait, but each architecture once where results are reused."""
     if search.duplicates == "reuse":
         waiting = list({sample["architecture_hash"]: sample for sample in reversed(waiting)}.values())[::-1]
-    under_way = {trial_key(search.key, sample["trial_id"]): sample for sample in waiting}
-    search.tasks.submit(list(under_way), run_trial, search.trials_of(waiting), priority=0)
+    under_way = {sample["trial_id"]: sample for sample in waiting}
+    search.children.train(search.trials_of(waiting))
     rows = []
     while under_way:
-        samples = [(ended, under_way.pop(ended.key)) for ended in search.tasks.wait()]
-        rows += add_results(search, [(sample, *outcome(ended, sample["trial_id"])) for ended, sample in samples])
+        results = search.children.take(search.tasks.wait())
+        rows += add_results(search, [(under_way.pop(result.trial_id), result) for result in results])
     return rows

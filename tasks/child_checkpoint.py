@@ -1,8 +1,11 @@
 """A long child's own checkpoint, so that it goes on elsewhere when its worker dies or retires."""
 
+import io
+import logging
 import os
 import pickle
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from tasks.records import Epoch, Trial
+from tasks.sealed import seal, unseal
+
+log = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
@@ -28,7 +34,7 @@ class ChildCheckpoint:
     def __init__(self, trial: Trial, generator: torch.Generator | None = None, **parts: Stateful) -> None:
         every, self._path = trial.child.checkpoint_minutes, trial.checkpoint_path and Path(trial.checkpoint_path)
         self._seconds = 60 * every if every and self._path else float("inf")
-        self._trial = [trial.seed, *trial.tokens]
+        self._trial = [trial.seed, trial.micro_batches, *trial.tokens]
         self._generator, self._parts = generator, parts
         self._saved_at = time.monotonic()
 
@@ -37,7 +43,8 @@ class ChildCheckpoint:
         if not self._path or not self._path.is_file():
             return []
         try:
-            content = torch.load(self._path, map_location="cpu", weights_only=True)
+            whole = io.BytesIO(unseal(self._path.read_bytes()))
+            content = torch.load(whole, map_location="cpu", weights_only=True)
             if content["trial"] != self._trial:
                 return []
             for name, part in self._parts.items():
@@ -49,21 +56,31 @@ class ChildCheckpoint:
             return []
 
     def save_when_due(self, epochs: list[Epoch]) -> None:
-        """Write, aside and renamed: two copies of a child may be at work, and write the same."""
+        """Write, aside and renamed: two copies of a child may be at work, and write the same.
+
+        A child whose state cannot be written, as on a full disk, is trained on without.
+        """
         if time.monotonic() - self._saved_at < self._seconds:
             return
         assert isinstance(self._path, Path)
-        self._path.parent.mkdir(exist_ok=True)
         content = {
             "trial": self._trial,
             "parts": {name: part.state_dict() for name, part in self._parts.items()},
             "generator": self._generator.get_state() if self._generator is not None else None,
             "epochs": [asdict(epoch) for epoch in epochs],
         }
+        state = io.BytesIO()
+        torch.save(content, state)
         aside = self._path.with_suffix(f".{os.getpid()}.tmp")
-        with aside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._path)
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(seal(state.getvalue()))
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(self._path)
+        except OSError as error:
+            log.warning("%s: cannot be written: %s", self._path, error.strerror)
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
         self._saved_at = time.monotonic()

@@ -1,8 +1,13 @@
-"""Which device and precision a worker trains in, and what an exhausted memory looks like."""
+"""Which device and precision a worker trains in, and what an exhausted memory and a device that failed look like."""
 
+import gc
 from contextlib import AbstractContextManager
 
 import torch
+
+# In the messages of RuntimeErrors that torch has no class of its own for.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+DEVICE_FAILED = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_EXECUTION_FAILED")
 
 
 def pick_device() -> torch.device:
@@ -36,4 +41,20 @@ def prepare_process(threads: int) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True for the errors that torch and Python raise when an allocation fails, on a GPU or on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """True for the errors of a GPU, or its driver, after which a process can compute nothing any more."""
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or any(sign in str(error) for sign in DEVICE_FAILED)
+
+
+def free_memory() -> None:
+    """Give back what an attempt that ended has left on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from models.cost import network_cost
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
 from tasks.device import autocast, pick_device, pick_precision
+from tasks.micro_batches import micro_batch, train_as_memory_allows
 from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import ChildSettings, DataSettings
@@ -22,7 +24,15 @@ from tasks.weights import save_weights
 
 
 def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
-    """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs."""
+    """Train the network of an architecture. Its metric is the best validation accuracy of the last epochs.
+
+    Where batches exhaust the memory it is trained once more, with two halves to a batch: the same gradient but for
+    batch norm, whose statistics are then those of a half.
+    """
+    return train_as_memory_allows(partial(_train_child, architecture), trial, trial.child.batch_size)
+
+
+def _train_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     if architecture.learning_rate is not None:
         trial = replace(trial, child=replace(trial.child, learning_rate=architecture.learning_rate))
     child, device = trial.child, pick_device()
@@ -60,9 +70,8 @@ def train_image_child(architecture: ConvArchitecture, trial: Trial) -> Training:
             status = "diverged"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
-    return Training(
-        status, metric, tuple(epochs), parameters, flops, str(device), str(precision).removeprefix("torch.")
-    )
+    name, at_a_time = str(precision).removeprefix("torch."), micro_batch(child.batch_size, trial)
+    return Training(status, metric, tuple(epochs), parameters, flops, str(device), name, at_a_time)
 
 
 def learning_rate_at(child: ChildSettings, epoch: int) -> float:
@@ -72,11 +81,13 @@ def learning_rate_at(child: ChildSettings, epoch: int) -> float:
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, split: ImageSplit, data: DataSettings, precision: torch.dtype) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy over a split."""
+def evaluate(
+    network: nn.Module, split: ImageSplit, data: DataSettings, precision: torch.dtype, at_a_time: int = 256
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy over a split, so many images at a time."""
     network.eval()
     loss, correct = torch.zeros(2, device=split.images.device)
-    for images, labels in zip(torch.split(split.images, 256), torch.split(split.labels, 256), strict=True):
+    for images, labels in zip(torch.split(split.images, at_a_time), torch.split(split.labels, at_a_time), strict=True):
         inputs = center(images, data).contiguous(memory_format=torch.channels_last)
         with autocast(images.device, precision):
             logits = network(inputs)
@@ -118,9 +129,11 @@ def _run_epoch(
     for group in optimizer.param_groups:
         group["lr"] = rate
     batches = _training_batches(data.train, trial.data, trial.child.batch_size, generator)
-    train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline)
+    train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline, trial.micro_batches)
     trained = time.monotonic()
-    validation_loss, validation_accuracy = evaluate(network, data.validation, trial.data, precision)
+    validation_loss, validation_accuracy = evaluate(
+        network, data.validation, trial.data, precision, micro_batch(256, trial)
+    )
     return Epoch(
         epoch=number,
         train_loss=train_loss,
@@ -152,19 +165,26 @@ def _train(
     batches: Iterator[tuple[Tensor, Tensor]],
     precision: torch.dtype,
     deadline: float,
+    micro_batches: int = 1,
 ) -> tuple[float, float, int]:
-    """Mean loss, accuracy and number of the examples trained on. Raises TimeoutError once the deadline has passed."""
+    """Mean loss, accuracy and number of the examples trained on. Raises TimeoutError once the deadline has passed.
+
+    A step takes the gradient of a batch, which is the sum of those of its parts, each weighted by its share.
+    """
     network.train()
     losses, correct, count = [], [], 0
     for images, labels in batches:
-        with autocast(images.device, precision):
-            logits = network(images)
-        loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = []
+        for some_images, some_labels in zip(images.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
+            with autocast(images.device, precision):
+                logits = network(some_images)
+            loss = functional.cross_entropy(logits.float(), some_labels) * (len(some_labels) / len(labels))
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append(loss.detach())
+            correct.append((logits.detach().argmax(1) == some_labels).sum())
         optimizer.step()
-        losses.append(loss.detach())
-        correct.append((logits.detach().argmax(1) == labels).sum())
+        losses.append(torch.stack(parts).sum())
         count += len(labels)
         if time.monotonic() > deadline:
             raise TimeoutError

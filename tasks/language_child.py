@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,8 +12,10 @@ from torch.nn import functional
 
 from models.cell_formula import Cell
 from models.language_model import Dropouts, LanguageModel, count_parameters, hidden_units_for
+from models.recurrent import State
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.device import autocast, pick_device, pick_precision
+from tasks.micro_batches import micro_batch, train_as_memory_allows
 from tasks.records import Epoch, Status, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.settings import LanguageSettings
@@ -33,7 +37,14 @@ def train_language_child(cell: Cell, trial: Trial) -> Training:
 
     A child diverges where its gradient is not finite, or where after an epoch it predicts the validation text worse
     than one that knows nothing: the perplexity of that is the size of the vocabulary.
+
+    Where all columns of the text exhaust the memory it is trained once more, with half of them at a time: but for what
+    dropout draws, the same gradient.
     """
+    return train_as_memory_allows(partial(_train_child, cell), trial, trial.language.batch_size)
+
+
+def _train_child(cell: Cell, trial: Trial) -> Training:
     device = pick_device()
     precision = pick_precision(trial.child.precision, device)
     text = load_text(trial.data_path, device)
@@ -66,8 +77,8 @@ def train_language_child(cell: Cell, trial: Trial) -> Training:
         except FloatingPointError:
             status = "diverged"
     metric = min(epoch.validation_metric for epoch in training.epochs) if status == "ok" else math.nan
-    name = str(precision).removeprefix("torch.")
-    return Training(status, metric, tuple(training.epochs), parameters, flops, str(device), name)
+    name, at_a_time = str(precision).removeprefix("torch."), micro_batch(language.batch_size, trial)
+    return Training(status, metric, tuple(training.epochs), parameters, flops, str(device), name, at_a_time)
 
 
 def learning_rate_at(language: LanguageSettings, epoch: int) -> float:
@@ -76,17 +87,20 @@ def learning_rate_at(language: LanguageSettings, epoch: int) -> float:
 
 
 @torch.inference_mode()
-def evaluate(model: LanguageModel, tokens: Tensor, language: LanguageSettings, precision: torch.dtype) -> float:
+def evaluate(
+    model: LanguageModel, tokens: Tensor, language: LanguageSettings, precision: torch.dtype, micro_batches: int = 1
+) -> float:
     """Mean cross-entropy in nats of every token of a text (tokens,) but the first.
 
     The text is read in `batch_size` columns at once, each from an empty state.
     """
     model.eval()
-    total, state = torch.zeros((), device=tokens.device), None
+    total, states = torch.zeros((), device=tokens.device), dict[int, State]()
     for inputs, targets in windows(tokens, language.batch_size, language.steps):
-        with autocast(tokens.device, precision):
-            logits, state = model(inputs, state)
-        total += _summed_loss(logits, targets)
+        for part, (some_inputs, some_targets) in enumerate(_parts(inputs, targets, micro_batches)):
+            with autocast(tokens.device, precision):
+                logits, states[part] = model(some_inputs, states.get(part))
+            total += _summed_loss(logits, some_targets)
     return float(total) / (len(tokens) - 1)
 
 
@@ -129,9 +143,9 @@ def _run_epoch(
     rate = learning_rate_at(trial.language, number)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    train_loss = _train(training, text.train, trial.language, precision, deadline)
+    train_loss = _train(training, text.train, trial.language, precision, deadline, trial.micro_batches)
     trained = time.monotonic()
-    validation_loss = evaluate(training.model, text.validation, trial.language, precision)
+    validation_loss = evaluate(training.model, text.validation, trial.language, precision, trial.micro_batches)
     training.epochs.append(
         Epoch(
             epoch=number,
@@ -147,29 +161,42 @@ def _run_epoch(
 
 
 def _train(
-    training: LanguageTraining, tokens: Tensor, language: LanguageSettings, precision: torch.dtype, deadline: float
+    training: LanguageTraining,
+    tokens: Tensor,
+    language: LanguageSettings,
+    precision: torch.dtype,
+    deadline: float,
+    micro_batches: int = 1,
 ) -> float:
     """Mean cross-entropy in nats of the tokens trained on; the state is carried from window to window.
+
+    A step takes the gradient of all columns, which is the sum of those of its parts.
 
     Raises FloatingPointError once the gradient is not finite, and TimeoutError once the deadline has passed.
     """
     training.model.train()
-    losses, state = [], None
+    losses, states = [], dict[int, State]()
     for inputs, targets in windows(tokens, language.batch_size, language.steps):
-        with autocast(tokens.device, precision):
-            logits, state = training.model(inputs, state)
-        state = tuple(part.detach() for part in state)
-        loss = _summed_loss(logits, targets)
         training.optimizer.zero_grad()
-        (loss / inputs.shape[1]).backward()  # type: ignore[no-untyped-call]
+        for part, (some_inputs, some_targets) in enumerate(_parts(inputs, targets, micro_batches)):
+            with autocast(tokens.device, precision):
+                logits, state = training.model(some_inputs, states.get(part))
+            states[part] = (state[0].detach(), state[1].detach())
+            loss = _summed_loss(logits, some_targets)
+            (loss / inputs.shape[1]).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), language.clip_norm)
         if not math.isfinite(norm):
             raise FloatingPointError
         training.optimizer.step()
-        losses.append(loss.detach())
         if time.monotonic() > deadline:
             raise TimeoutError
     return float(torch.stack(losses).sum()) / (len(tokens) - 1)
+
+
+def _parts(inputs: Tensor, targets: Tensor, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets, each (time, columns), by the columns in so many parts."""
+    return zip(inputs.chunk(number, 1), targets.chunk(number, 1), strict=True)
 
 
 def _summed_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,12 +16,18 @@ from tasks.settings import (
     SpaceSettings,
 )
 
-Status = Literal["ok", "diverged", "too_large", "failed", "out_of_memory", "timed_out"]
+Status = Literal[
+    "ok", "diverged", "too_large", "invalid", "failed", "out_of_memory", "timed_out", "lost_worker"
+]  # fmt: skip
 COUNTED: tuple[Status, ...] = (
     "ok",
     "diverged",
     "too_large",
 )  # outcomes of an architecture, which take part in the gradient
+
+
+class InvalidArchitecture(ValueError):
+    """What a task raises for an architecture that it cannot train: the trial is `invalid`, and is not tried again."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Trial:
     checkpoint_path: str | None = None  # where the child may keep what it has learned so far
     weights_path: str | None = None  # where the weights of the epoch that gives the metric are kept
     language: LanguageSettings = field(default_factory=LanguageSettings)
+    micro_batches: int = 1  # into which a batch is divided, where memory was exhausted by a whole one
 
 
 @dataclass(frozen=True)
@@ -70,11 +77,13 @@ class Training:
     flops: int | None = None
     device: str | None = None
     precision: str | None = None
+    micro_batch: int | None = None  # examples, or columns of text, whose gradient is computed at a time
+    out_of_memory: str | None = None  # what a first try with twice the micro-batch ended with
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How a child ended. `training` is None where none came about; `error` then tells why."""
+    """How a child ended. `training` is None where none came about; `error` tells what went wrong, in each attempt."""
 
     trial_id: int
     status: Status
@@ -83,6 +92,8 @@ class TrialResult:
     seconds: float
     worker: str
     error: str | None = None
+    attempts: int = 1  # times that its training was begun
+    device_failed: bool = False  # the process can compute nothing any more
 
 
 @dataclass(frozen=True)

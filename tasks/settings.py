@@ -71,6 +71,7 @@ class SearchSettings:
     max_parameters: Positive | None = None  # larger children are not trained and earn 0
     max_flops: Positive | None = None  # of one forward pass of an image or a token
     duplicates: Literal["retrain", "reuse", "average"] = "retrain"  # what becomes of an architecture drawn again
+    max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of a wave, at least 8; with more the search stops
     seed: NotNegative = 0
 
 
@@ -105,10 +106,23 @@ class ChildSettings:
     weight_decay: NotNegativeFloat = 1e-4  # section 4.1
     batch_norm_epsilon: PositiveFloat = 1e-5
     reward_epochs: Positive = 5  # section 4.1: best validation accuracy of the last 5 epochs
-    timeout_minutes: PositiveFloat | None = None
+    timeout_minutes: PositiveFloat | None = None  # it is looked at after each batch
+    grace_minutes: PositiveFloat = 5.0  # after which a child that does not look is ended, with its worker's process
     checkpoint_minutes: PositiveFloat | None = 10.0  # a longer child is kept so often, between epochs; none: never
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the hardware has it
     threads: Positive = 1  # CPU threads a child
+
+
+@dataclass(frozen=True, kw_only=True, config=FRESH)
+class RetrySettings:
+    """How often a child that failed is trained again, from the same seed and on another worker if there is one.
+
+    For workers that die see `cluster.allowed_failures`; an architecture that is invalid stays so.
+    """
+
+    failed: NotNegative = 1  # a GPU or a file system may have failed, not the child
+    out_of_memory: NotNegative = 1  # a neighbour may have taken it
+    timed_out: NotNegative = 0
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)

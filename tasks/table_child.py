@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tasks.records import Training, Trial
+from tasks.records import InvalidArchitecture, Training, Trial
 
 
 def look_up(architecture: Mapping[str, Any], trial: Trial) -> Training:
-    """The metric of an architecture's row. Raises LookupError where the table has none."""
+    """The metric of an architecture's row. Raises InvalidArchitecture where the table has none."""
     metric = _metrics(trial.data_path).get(row_key(architecture))
     if metric is None:
         row = ", ".join(f"{name} = {value!r}" for name, value in architecture.items())
-        raise LookupError(f"the table has no row with {row}")
+        raise InvalidArchitecture(f"the table has no row with {row}")
     return Training("ok", metric)
 
 

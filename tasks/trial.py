@@ -5,10 +5,13 @@ import os
 import socket
 import time
 import traceback
+from typing import Any
 
 from models.space import SearchSpace, load_function
-from tasks.device import is_out_of_memory, prepare_process
-from tasks.records import Status, Training, Trial, TrialResult
+from tasks.device import is_device_failure, is_out_of_memory, prepare_process
+from tasks.records import InvalidArchitecture, Status, Training, Trial, TrialResult
+
+LONGEST_ERROR = 10_000  # characters of an error that are kept
 
 
 def run_trial(trial: Trial) -> TrialResult:
@@ -16,20 +19,22 @@ def run_trial(trial: Trial) -> TrialResult:
     started = time.monotonic()
     training: Training | None = None
     error: str | None = None
+    device_failed = False
     status: Status
     earned = 0.0
     try:
         prepare_process(trial.child.threads)
-        architecture = SearchSpace(trial.space.function, trial.space.options).decode(trial.depth, trial.tokens)
-        training = _as_training(load_function(trial.child.task)(architecture, trial))
-        status = training.status
+        training = _as_training(load_function(trial.child.task)(_architecture(trial), trial))
+        status, error = training.status, training.out_of_memory
+        if status == "timed_out":
+            error = f"it was not done after child.timeout_minutes = {trial.child.timeout_minutes}"
         if status == "ok":
             earned = reward(training.metric, trial.reward_power, trial.reward_scale)
             if not math.isfinite(earned):
                 status, earned = "diverged", 0.0
-    except Exception as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
-        status = "out_of_memory" if is_out_of_memory(caught) else "failed"
-        error = traceback.format_exc()
+    except (Exception, SystemExit) as caught:  # noqa: BLE001  (whatever it was, it is this child's result)
+        status, error = _failure(caught), shortened(traceback.format_exc())
+        device_failed = is_device_failure(caught)
     return TrialResult(
         trial_id=trial.trial_id,
         status=status,
@@ -38,7 +43,31 @@ def run_trial(trial: Trial) -> TrialResult:
         seconds=time.monotonic() - started,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         error=error,
+        attempts=2 if training and training.out_of_memory else 1,
+        device_failed=device_failed,
     )
+
+
+def _architecture(trial: Trial) -> Any:
+    """What the tokens spell. Raises InvalidArchitecture where they spell nothing."""
+    space = SearchSpace(trial.space.function, trial.space.options)
+    try:
+        return space.decode(trial.depth, trial.tokens)
+    except ValueError as error:
+        raise InvalidArchitecture(str(error)) from error
+
+
+def _failure(error: BaseException) -> Status:
+    if isinstance(error, InvalidArchitecture):
+        return "invalid"
+    return "out_of_memory" if is_out_of_memory(error) else "failed"
+
+
+def shortened(error: str) -> str:
+    """An error of a bearable length: its beginning and its end."""
+    if len(error) <= LONGEST_ERROR:
+        return error
+    return f"{error[: LONGEST_ERROR // 2]}\n[{len(error) - LONGEST_ERROR} characters]\n{error[-LONGEST_ERROR // 2 :]}"
 
 
 def _as_training(outcome: Training | float) -> Training:

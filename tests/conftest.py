@@ -1,9 +1,11 @@
 """Fixtures that several test modules share. Runs are real: the command line, Dask workers, Parquet files."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,12 @@ from typer.testing import CliRunner
 
 from pipeline.checkpoints import load_checkpoint
 from pipeline.command_line import app
+from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
+from pipeline.search import first_state
+from tasks.records import PolicyState, ReduceRequest
+from tasks.shards import take_step
+from tasks.waves import policy_gradient, take_rewards
 
 TINY = [
     "search.samples=20", "search.children_per_replica=8", "search.depth=2", "search.max_depth=2", "search.control=none",
@@ -21,7 +28,8 @@ TINY = [
     "cluster.workers=2",
 ]  # fmt: skip
 IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
-CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second"]  # what may differ between equal runs
+# what may differ between equal runs
+CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attempts", "error"]
 
 
 def wavenas(*arguments: str | Path) -> list[str]:
@@ -78,6 +86,38 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         assert state.policy.parameters[name].tobytes() == weight.tobytes(), name
 
 
+def assert_replayable(folder: Path) -> None:
+    """The last checkpoint, bit for bit, from the tables alone: snapshots, rewards, and the order of the gradients."""
+    _, configuration = open_run(folder)
+    settings, lr = configuration.search, configuration.controller.learning_rate
+    names = ("samples", "results", "updates")
+    samples, results, updates = (pd.read_parquet(folder / name).sort_values("wave") for name in names)
+    policies: dict[int, PolicyState] = {0: first_state(configuration).policy}
+    policy, pending = policies[0], []
+    for update in updates.sort_values("update").itertuples():
+        drawn = samples[samples.wave == update.wave].sort_values("trial_id")
+        counted = results.set_index("trial_id").loc[drawn.trial_id]
+        counted = counted[counted.status.isin(["ok", "diverged", "too_large"])]
+        tokens = drawn.set_index("trial_id").tokens[counted.index]
+        snapshot = policies[drawn.policy_version.iloc[0]]
+        assert update.staleness == policy.version - snapshot.version and update.baseline == policy.baseline
+        request = ReduceRequest(
+            replace(snapshot, baseline_sum=policy.baseline_sum, baseline_weight=policy.baseline_weight),
+            configuration.controller, configuration.space, 1, tuple(map(tuple, tokens)), tuple(counted.reward),
+        )  # fmt: skip
+        policy = take_rewards(policy, request)
+        pending.append(policy_gradient(request))
+        if len(pending) == settings.gradients_per_step or update.Index == len(updates) - 1:
+            policy, pending = take_step(policy, pending, lr, settings.shards), []
+            policies[policy.version] = policy
+        assert update.policy_version == policy.version
+    state = load_checkpoint(RunPaths(folder))
+    assert state is not None and state.samples == settings.samples and state.early == ()
+    assert (state.policy.version, state.policy.baseline_sum) == (policy.version, policy.baseline_sum)
+    for name, weight in policy.parameters.items():
+        assert np.array_equal(state.policy.parameters[name], weight), name
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny search that nothing disturbed. Not to be changed."""
@@ -85,6 +125,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = run_quietly(tiny_run(folder))
     (folder / "output.txt").write_text(output)
     return folder
+
+
+def children_ended(folder: Path) -> int:
+    """Children whose end is in the log of a run: each was durable before."""
+    log = folder / "run.log"
+    return len(re.findall(r"^.{23} \w+ trial \d+: ", log.read_text(), re.MULTILINE)) if log.exists() else 0
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,19 @@ def test_a_run_that_fails_tells_where_to_look_and_how_to_go_on(tmp_path: Path) -
     create_run(tmp_path / "run", digits())
     (tmp_path / "run" / "samples").write_text("in the way of the table")
     output = run_quietly(wavenas("resume", tmp_path / "run"), expected=1)
-    assert "error: the run failed with FileExistsError" in output
-    assert f"The traceback is in {tmp_path}/run/run.log" in output and f"pipeline resume {tmp_path}/run" in output
+    assert f"error: {tmp_path}/run/samples: cannot be written: File exists" in output
+    assert "Nothing that ended is lost.\nMake room there, or let it be written to, and go on with: " in output
+    assert f"pipeline resume {tmp_path}/run" in output
     assert "Traceback" not in output and "Traceback" in (tmp_path / "run" / "run.log").read_text()
+
+
+def test_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    message = r"cannot be locked, so that it has one driver alone: No locks available"
+    with pytest.raises(UserError, match=message), driver_lock(RunPaths(tmp_path)):
+        pytest.fail("no lock")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import assert_same_run, run_here, run_quietly, tiny_run, type_in, wavenas
+from conftest import assert_same_run, children_ended, run_here, run_quietly, tiny_run, type_in, wavenas
 
 from models.space import SearchSpace
 from pipeline.run_folder import driver_lock
@@ -113,27 +113,31 @@ def test_resuming_a_finished_run_changes_nothing(finished_run: Path) -> None:
     assert before == {path: path.read_bytes() for path in before}
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_tables(workers: int, finished_run: Path, tmp_path: Path) -> None:
     run_here(tmp_path / "run", f"cluster.workers={workers}")
     assert_same_run(tmp_path / "run", finished_run)
 
 
-def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(finished_run: Path, tmp_path: Path) -> None:
+def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
-    _start_and_signal(folder, signal.SIGKILL)
-    before = _published(folder)
-    assert 8 < len(before) < 16, "the kill was meant to fall into the second wave"
+    _start_and_signal(folder, signal.SIGKILL, monkeypatch)
+    before = pd.read_parquet(folder / "results")
     type_in("resume", folder)
     assert_same_run(folder, finished_run)
     after = pd.read_parquet(folder / "results").set_index("trial_id").loc[before.trial_id]
-    assert (after.ended_at.to_numpy() == before.ended_at.to_numpy()).all(), "a finished child was trained again"
+    assert (after.ended_at.to_numpy() == before.ended_at.to_numpy()).all()
+    assert children_ended(folder) == 20, "a finished child was trained again"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_prints_the_command_that_resumes_it(number: int, finished_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)])
+def test_interrupted_it_prints_the_command_that_resumes_it(
+    number: int, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
-    code, output = _start_and_signal(folder, number)
+    code, output = _start_and_signal(folder, number, monkeypatch)
     assert code == 130, output
     command = re.search(r"Go on with: (.*)", output)
     assert command is not None, output
@@ -142,7 +146,7 @@ def test_interrupted_it_prints_the_command_that_resumes_it(number: int, finished
     assert_same_run(folder, finished_run)
 
 
-def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> None:
+def test_a_child_whose_worker_keeps_dying_is_lost(tmp_path: Path) -> None:
     task = "child.task=deadly_task:die_unless_first"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # workers find the module there
     command = tiny_run(
@@ -151,7 +155,7 @@ def test_a_child_whose_worker_keeps_dying_is_a_failed_trial(tmp_path: Path) -> N
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     results = pd.read_parquet(tmp_path / "run" / "results").set_index("trial_id")
-    assert results.status.tolist() == ["ok", "failed"]
+    assert results.status.tolist() == ["ok", "lost_worker"]
     assert results.attempts[1] == 2 and "its worker died 2 times" in results.error[1]
     updates = pd.read_parquet(tmp_path / "run" / "updates")
     assert (updates.num_ok[0], updates.num_failed[0]) == (1, 1) and updates.mean_reward[0] == results.reward[0]
@@ -197,24 +201,26 @@ def test_children_that_are_too_large_are_outcomes_with_reward_0(tmp_path: Path) 
     assert pd.read_parquet(tmp_path / "run" / "updates").num_ok.tolist() == [8]
 
 
-def _published(folder: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(folder / "results")
-    except FileNotFoundError:
-        return pd.DataFrame({"trial_id": []})
+def _start_and_signal(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Start a tiny run, signal it in the midst of its second wave, and wait. Returns exit code and output.
 
-
-def _start_and_signal(folder: Path, number: int) -> tuple[int, str]:
-    """Start a tiny run, signal its whole process group in its second wave, and wait. Returns exit code and output."""
+    Trials from 12 on begin once it has ended: no load of the machine makes the signal come too late.
+    """
+    go = folder.with_name("go")
+    monkeypatch.setenv("WAVENAS_TEST_GO", str(go))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find the task there
     process = subprocess.Popen(
-        tiny_run(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while len(_published(folder)) < 9 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+        tiny_run(folder, "child.task=held_task:held_from_12"),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    while children_ended(folder) < 12 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
     output, _ = process.communicate(timeout=60)
+    assert children_ended(folder) == 12, output
+    go.touch()
     return process.returncode, output

@@ -19,7 +19,7 @@ def test_rewards_are_those_of_the_rows(table: Path, tmp_path: Path) -> None:
     results, samples = (pd.read_parquet(tmp_path / "run" / name) for name in ("results", "samples"))
     merged = results.merge(samples, on="trial_id")
     frame = pd.read_parquet(table).groupby(["width", "kind", "skip"]).accuracy.mean()
-    missing = merged[merged.status == "failed"]
+    missing = merged[merged.status == "invalid"]
     for row in merged[merged.status == "ok"].itertuples():
         expected = frame[tuple(json.loads(row.architecture).values())]
         assert row.metric == pytest.approx(expected) and row.reward == pytest.approx(expected**2)
@@ -67,7 +67,7 @@ def test_reused_results_stand_for_duplicates(table: Path, tmp_path: Path) -> Non
         source = trained.loc[int(row.reused_from)]
         assert samples.architecture_hash[trial_id] == samples.architecture_hash[int(row.reused_from)]
         assert row.metric == source.metric and row.reused_from < trial_id
-    assert (results[results.status == "failed"].reused_from.isna()).all()
+    assert (results[results.status == "invalid"].reused_from.isna()).all()
 
 
 def test_the_share_of_duplicates_is_recorded(table: Path, tmp_path: Path) -> None:

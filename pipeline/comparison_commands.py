@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import (
+from pipeline.command_options import (
     ClusterOption,
     ColumnsOption,
     DataOption,
@@ -15,10 +15,10 @@ from pipeline.commands.options import (
     TableOption,
     configured,
 )
-from pipeline.commands.stages import going_on
+from pipeline.stage_commands import going_on
 
 
-def register(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     app.command()(compare)
 
 

@@ -1,0 +1,1 @@
+"""Scripts for other libraries' own environment: they import none of ours."""

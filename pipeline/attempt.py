@@ -1,0 +1,33 @@
+"""One attempt at training a child, on a worker of Dask's. Workers import this: no pandas, no pyarrow."""
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+
+from distributed import get_worker
+from distributed.utils import sync
+
+from cluster.worker_setup import bound_output
+from tasks.records import Trial, TrialResult
+from tasks.trial import run_trial
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial under the key of its task, and the topic under which its start is made known."""
+
+    key: str
+    topic: str
+    trial: Trial
+
+
+def train_attempt(attempt: Attempt) -> TrialResult:
+    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child."""
+    bound_output()
+    worker = get_worker()
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    message = {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process}
+    with suppress(OSError):  # answered, so known before the child can take this process down
+        sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
+    return run_trial(attempt.trial)

@@ -1,0 +1,41 @@
+"""`wavenas verify` and `wavenas repair`: whether a run folder is whole, and what to do where it is not."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.exit_codes import exit_codes
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(verify)
+    app.command()(repair)
+
+
+def verify(folder: RunFolder) -> None:
+    """Check every file of a run, and that its tables agree with each other and with its checkpoints."""
+    with exit_codes():
+        from pipeline.verification import verify_run
+
+        problems = 0
+        for finding in verify_run(folder):
+            problems += finding.problem is not None
+            typer.echo(f"ok   {finding.what}" if finding.problem is None else f"BAD  {finding.what}: {finding.problem}")
+        if problems:
+            from pipeline.run_folder import command
+
+            typer.echo(f"{problems} of these are wrong. `{command('repair', folder)}` sets aside what is damaged.")
+            raise typer.Exit(1)
+        typer.echo("The run is whole.")
+
+
+def repair(folder: RunFolder) -> None:
+    """Set aside what is damaged in a run, so that it can be resumed; nothing is deleted."""
+    with exit_codes():
+        from pipeline.repair import repair_run
+
+        for line in repair_run(folder):
+            typer.echo(line)

@@ -1,0 +1,24 @@
+"""Children for runs with faults: looked up, as in experiment table, after a while, or not at all."""
+
+import random
+import time
+from typing import Any
+
+from tasks.records import Trial
+from tasks.table_child import look_up
+
+
+def take_a_while(architecture: dict[str, Any], trial: Trial) -> float:
+    """Sleep for 50 to 150 ms, then look up the row."""
+    time.sleep(random.Random(trial.seed).uniform(0.05, 0.15))
+    return look_up(architecture, trial).metric
+
+
+def fail_by_chance(architecture: dict[str, Any], trial: Trial) -> float:
+    """Sleep for 0 to 10 ms; one in 50 fails and one in 50 diverges, the same ones whenever they are started."""
+    chance = random.Random(trial.seed)
+    time.sleep(chance.uniform(0, 0.01))
+    fate = chance.random()
+    if fate < 0.02:
+        raise RuntimeError("a child that fails by chance")
+    return float("nan") if fate < 0.04 else look_up(architecture, trial).metric

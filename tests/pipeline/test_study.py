@@ -89,7 +89,7 @@ def test_failures_have_rows_and_are_run_again_only_on_request(run: Path) -> None
     with study_of(run) as (study, planned):
         broken = Planned("broken", replace(planned[0].trial, tokens=(99, 0, 0)))
         (row,) = study.train([broken])
-        assert row["status"] == "failed" and "token 99" in row["error"]
+        assert row["status"] == "invalid" and "token 99" in row["error"]
         ended_at = row["ended_at"]
         assert study.train([broken])[0]["ended_at"] == ended_at
         assert study.train([broken], retry=True)[0]["ended_at"] > ended_at

@@ -1,8 +1,8 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
-#   make verify RUN=NAME    make repair RUN=NAME    make final RUN=NAME    make ablate RUN=NAME
-#   make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
+#   make verify RUN=NAME    make repair RUN=NAME
+#   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,12 +11,11 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair final ablate compare all-stages test test-faults test-gpu test-slurm bench \
-  lint format clean
+.PHONY: help setup run doctor resume report status verify repair final ablate compare all-stages test test-faults test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
 
 setup: $(READY)
 
@@ -53,6 +52,9 @@ all-stages: $(READY)
 	@$(BIN)/python -m pipeline ablate runs/$(ALL) $(WHERE)
 	@$(if $(or $(SEEDS),$(filter digits table,$(EXPERIMENT))),$(MAKE) --no-print-directory compare \
 	  RUN=$(ALL)-compared SEEDS=$(or $(SEEDS),3))
+
+docs/tables.md: pipeline/schemas.py $(READY)
+	$(BIN)/python -m pipeline.table_reference > $@
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow and not slurm and not faults"

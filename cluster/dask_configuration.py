@@ -26,8 +26,6 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     }
     for name, value in KEEP_FREED_MEMORY.items():
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
-    if settings.kind in ("local", "cuda"):  # a worker that died may take long to come again where much else runs
-        configuration["distributed.deploy.lost-worker-timeout"] = "1 hour"
     if not settings.processes:  # hundreds of workers that share a process need not each look after its health
         configuration |= {
             "distributed.admin.system-monitor.interval": "60s",

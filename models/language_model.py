@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from models.cell_formula import Cell, formula_of
 from models.recurrent import State, build_cell, check_share, dropout_mask, has_bias
+from models.sizes import units_nearest
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Dropouts:
 
 
 class LanguageModel(nn.Module):
-    """Embedding of as many units as a layer has, recurrent layers, softmax with a bias.
+    """Embedding, recurrent layers, softmax with a bias.
 
-    `tied` shares the embedding with the softmax. Weights are drawn uniformly from ±init_range. Dropout masks come from
-    torch's global generator.
+    `embedding_size` is that of a layer where none is given. `tied` shares the embedding with the softmax, and raises
+    ValueError where its size is another than a layer's. Weights are drawn uniformly from ±init_range.
+    Dropout masks come from torch's global generator.
     """
 
     def __init__(
@@ -41,15 +43,19 @@ class LanguageModel(nn.Module):
         *,
         num_layers: int = 2,
         tied: bool = False,
+        embedding_size: int | None = None,
         dropouts: Dropouts = Dropouts(),
         init_range: float = 0.05,
     ) -> None:
         super().__init__()
+        embedded = embedding_size or hidden_units
+        if tied and embedded != hidden_units:
+            raise ValueError(f"embedding_size {embedded}: a tied one has the layers' {hidden_units} units")
         self.dropouts = dropouts
-        self.embedding = nn.Embedding(vocabulary_size, hidden_units)
+        self.embedding = nn.Embedding(vocabulary_size, embedded)
         self.recurrent = build_cell(
             cell,
-            hidden_units,
+            embedded,
             hidden_units,
             num_layers,
             input_dropout=dropouts.inputs,
@@ -66,7 +72,7 @@ class LanguageModel(nn.Module):
 
         The state, h and c each [layers, batch, hidden], is zero where none is given.
         """
-        embedded = functional.embedding(tokens, self.embedding.weight)  # [time, batch, hidden]
+        embedded = functional.embedding(tokens, self.embedding.weight)  # [time, batch, embedding]
         dropouts = self.dropouts
         if self.training and dropouts.embedding:
             kept = dropout_mask((len(self.embedding.weight), 1), dropouts.embedding, embedded)
@@ -78,30 +84,34 @@ class LanguageModel(nn.Module):
 
 
 def count_parameters(
-    cell: Cell, vocabulary_size: int, hidden_units: int, num_layers: int = 2, tied: bool = False
+    cell: Cell,
+    vocabulary_size: int,
+    hidden_units: int,
+    num_layers: int = 2,
+    tied: bool = False,
+    embedding_size: int | None = None,
 ) -> int:
     """Weights of a LanguageModel of that size, without building it."""
-    leaves = len(formula_of(cell).leaves)
+    leaves, embedded = len(formula_of(cell).leaves), embedding_size or hidden_units
     layer = leaves * hidden_units * (2 * hidden_units + has_bias(cell))
-    embeddings = vocabulary_size * hidden_units * (1 if tied else 2)
-    return embeddings + num_layers * layer + vocabulary_size
+    narrower = leaves * hidden_units * (hidden_units - embedded)  # the first layer
+    embeddings = vocabulary_size * (hidden_units + (0 if tied else embedded))
+    return embeddings + num_layers * layer - narrower + vocabulary_size
 
 
-def hidden_units_for(parameters: int, cell: Cell, vocabulary_size: int, num_layers: int = 2, tied: bool = False) -> int:
+def hidden_units_for(
+    parameters: int,
+    cell: Cell,
+    vocabulary_size: int,
+    num_layers: int = 2,
+    tied: bool = False,
+    embedding_size: int | None = None,
+) -> int:
     """The hidden units whose LanguageModel comes nearest to a number of parameters (section 4.2).
 
     Raises ValueError where a single unit already has more.
     """
-
-    def count(units: int) -> int:
-        return count_parameters(cell, vocabulary_size, units, num_layers, tied)
-
-    if count(1) > parameters:
-        raise ValueError(f"{parameters:,} parameters: a model of one hidden unit has {count(1):,} already")
-    units = 1
-    while count(2 * units) <= parameters:
-        units *= 2
-    step = units
-    while step := step // 2:  # count(units) <= parameters throughout
-        units += step * (count(units + step) <= parameters)
-    return min(units, units + 1, key=lambda near: abs(count(near) - parameters))
+    return units_nearest(
+        parameters,
+        lambda units: count_parameters(cell, vocabulary_size, units, num_layers, tied, embedding_size),
+    )

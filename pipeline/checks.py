@@ -83,7 +83,7 @@ def _check_unread(configuration: Configuration) -> None:
         unread = {"child": [field.name for field in fields(ChildSettings) if field.name not in OF_ANY_CHILD]}
         unread["data"] = list(OF_IMAGES)
     elif task == IMAGE_TASK:
-        unread = {"language": [field.name for field in fields(LanguageSettings)], "data": ["vocabulary"]}
+        unread = {"language": [field.name for field in fields(LanguageSettings)], "data": ["symbols", "vocabulary"]}
     else:
         return
     if (task == LANGUAGE_TASK) != (dataset == "text"):

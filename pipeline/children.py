@@ -110,7 +110,7 @@ class Children:
 
     def _train_again(self, children: Sequence[Child]) -> None:
         """On another worker than the last, where there is one."""
-        workers = self._tasks.workers() if children else set()
+        workers = self._tasks.workers.addresses() if children else set()
         for child in children:
             one = {self._key(child): child}
             self._under_way |= one
@@ -120,7 +120,7 @@ class Children:
     def _unbind(self) -> None:
         """Dask never looks again at a task whose workers have all gone."""
         bound = {key: child for key, child in self._under_way.items() if child.bound_to}
-        workers = self._tasks.workers() if bound else set()
+        workers = self._tasks.workers.addresses() if bound else set()
         for key, child in bound.items():
             if not workers & (child.bound_to | {child.address}):
                 self._tasks.forget(key)
@@ -138,14 +138,14 @@ class Children:
         if child := self._under_way.get(message["key"]):
             child.begin(message)
         else:  # given up while Dask sent it to another worker
-            self._tasks.restart_workers([message["address"]])
+            self._tasks.workers.restart([message["address"]])
 
     def _give_up_hung(self) -> None:
         """End the children whose time is over, with the processes of their workers."""
         assert self._timeout is not None
         latest = time.monotonic() - 60 * (self._timeout + self._grace)
         late = {key: child for key, child in self._under_way.items() if child.began_at < latest}
-        processing = self._tasks.processing() if late else {}
+        processing = self._tasks.workers.processing() if late else {}
         hung = []
         for key, child in late.items():
             if key in processing.get(child.address, ()):
@@ -154,7 +154,7 @@ class Children:
                 hung.append(child.address)
             else:  # its worker died and Dask will begin it again, or its result is on the way
                 child.began_at = math.inf
-        self._tasks.restart_workers(hung)
+        self._tasks.workers.restart(hung)
 
     def _give_up_for_memory(self, message: Mapping[str, Any]) -> None:
         """Dask ends a process that uses nearly all the memory of its worker. Its child would do it again elsewhere."""
@@ -170,9 +170,9 @@ class Children:
             return
         self._device_failures[child.name] += 1
         if self._device_failures[child.name] < DEVICE_FAILURES:
-            self._tasks.restart_workers([child.address])
+            self._tasks.workers.restart([child.address])
         else:
-            self._tasks.retire_worker(child.address)
+            self._tasks.workers.retire(child.address)
 
 
 def _hardly_began(child: Child, error: BaseException | None) -> bool:

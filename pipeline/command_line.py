@@ -1,4 +1,4 @@
-"""The command line, `wavenas`: run, resume, doctor, status, report, experiments, and what other modules add.
+"""The command line of `wavenas`: searches here, what comes after them in modules of their own.
 
 Exit codes: 0 done; 1 the run failed; 2 something given was wrong; 130 interrupted. Torch and Dask are imported by the
 commands that need them, so that help is quick.
@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.command_options import (
+from pipeline.commands import comparison, looking, stages, transfer
+from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
     DataOption,
@@ -21,10 +22,8 @@ from pipeline.command_options import (
     TableOption,
     configured,
 )
-from pipeline.comparison_commands import add_to as add_comparison_command
 from pipeline.exit_codes import exit_codes
 from pipeline.export_commands import add_to as add_export_commands
-from pipeline.stage_commands import add_to as add_stage_commands
 from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
@@ -33,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+stages.register(app)
+comparison.register(app)
+transfer.register(app)
+looking.register(app)
 
 
 @app.command()
@@ -116,15 +119,6 @@ def doctor(
 
 
 @app.command()
-def status(folder: RunFolder) -> None:
-    """Tell how far a run is, also while it is going on."""
-    with exit_codes():
-        from pipeline.status import status_text
-
-        typer.echo(status_text(folder))
-
-
-@app.command()
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
@@ -135,9 +129,8 @@ def report(folder: RunFolder) -> None:
 
         paths, configuration = open_run(folder)
         with writing(paths.report):
-            written = write_report(paths, without_foreign_code(configuration))
-        for path in written:
-            typer.echo(path)
+            page, *files = write_report(paths, without_foreign_code(configuration))
+        typer.echo(f"{page}\nand its {len(files)} figures, tables of numbers and texts beside it")
 
 
 @app.command()
@@ -156,9 +149,7 @@ def experiments(
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
 
 
-add_comparison_command(app)
 add_export_commands(app)
-add_stage_commands(app)
 add_verify_commands(app)
 
 
@@ -171,7 +162,7 @@ def _console(first_line: str):  # type: ignore[no-untyped-def]
 
 
 def _what_next(folder: Path) -> None:
-    typer.echo(f"Results: {folder}/results, samples, epochs, updates (Parquet); report: {folder}/report")
+    typer.echo(f"Report: {folder}/report/report.html, for any browser; tables: {folder}/results, samples, … (Parquet)")
     typer.echo("Read them with pandas:")
     typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
 

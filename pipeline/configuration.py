@@ -23,6 +23,7 @@ from tasks.settings import (
     SearchSettings,
     SpaceSettings,
 )
+from tasks.translation_settings import TranslationSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
@@ -38,6 +39,7 @@ class Configuration:
     child: ChildSettings = ChildSettings()
     language: LanguageSettings = LanguageSettings()
     retries: RetrySettings = RetrySettings()
+    translation: TranslationSettings = TranslationSettings()
     cluster: ClusterSettings = ClusterSettings()
     final: FinalSettings = FinalSettings()
     ablations: AblationSettings = AblationSettings()

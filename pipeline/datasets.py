@@ -42,19 +42,24 @@ def prepare_data(settings: DataSettings, cache: Path) -> Path:
     Raises UserError where files are missing, short or corrupt, or the settings ask for more than there is.
     """
     fingerprint, decode = _source(settings)
-    folder = cache / f"{settings.dataset}-{fingerprint}"
-    if not _is_whole(folder):
-        arrays = decode()
-        try:
-            store_arrays(arrays, folder)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+    folder = prepare_once(cache / f"{settings.dataset}-{fingerprint}", decode)
     if settings.dataset in IMAGES:
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         try:
             split_indices(len(labels), settings)
         except ValueError as error:
             raise UserError(str(error)) from error
+    return folder
+
+
+def prepare_once(folder: Path, decode: Callable[[], Arrays]) -> Path:
+    """A folder with arrays, decoded now if it is not there yet. Raises UserError where it cannot be written to."""
+    if not _is_whole(folder):
+        arrays = decode()
+        try:
+            store_arrays(arrays, folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     return folder
 
 
@@ -70,7 +75,10 @@ def _source(settings: DataSettings) -> tuple[str, Callable[[], Arrays]]:
 
 
 def store_arrays(arrays: Arrays, folder: Path) -> None:
-    """Write arrays, NAME.npy each, aside and renamed. Raises OSError, and then leaves nothing behind."""
+    """Write arrays, NAME.npy each, to a folder that comes into being with all of them.
+
+    Raises OSError, and then leaves nothing behind.
+    """
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         aside.mkdir(parents=True, exist_ok=True)
@@ -134,7 +142,7 @@ def _check_rows(path: Path, expected: int) -> None:
         raise UserError(f"{path}: no such file, though {path.parent}/train.parquet is there. {HOW_TO_GET_CIFAR10}")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error}). {HOW_TO_GET_CIFAR10}") from error
     columns = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     if not {"img.bytes", "label"} <= columns:
@@ -149,7 +157,7 @@ def decode_parquet(path: Path) -> Arrays:
     """A split of CIFAR-10 in the layout of the Hugging Face data set. Raises UserError, naming the row."""
     try:
         table = pq.read_table(path, columns=["img", "label"])
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
     _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)

@@ -13,6 +13,7 @@ from cluster.cluster import Cluster
 from cluster.open import open_cluster
 from pipeline.checks import check_configuration
 from pipeline.children import Children
+from pipeline.clock import Clock
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
@@ -24,10 +25,12 @@ from pipeline.replicas import run_replicas
 from pipeline.report import write_report
 from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
+from pipeline.run_state import search_children
 from pipeline.search import Search, is_finished, load_history, rewards_so_far, run_key
 from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
+from pipeline.time_left import FEW, Child
 from pipeline.verification import refuse_damage
 from pipeline.waves import run_waves
 
@@ -94,18 +97,29 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
         if (size := size_text(configuration)) is not None:
             console.print(size, highlight=False, soft_wrap=True, markup=False)
         for name, run_paths, run_configuration in searches:
+            # a control draws as a policy did that had learned nothing
+            like = [] if run_paths == paths else search_children(paths, configuration)[:FEW]
             # the lock of a run is held by now; its control is a run folder of its own
             with nullcontext() if run_paths == paths else driver_lock(run_paths):
-                _search(cluster, name, run_paths, run_configuration, data_path, console)
+                _search(cluster, name, run_paths, run_configuration, data_path, console, like)
 
 
 def _search(
-    cluster: Cluster, name: str, paths: RunPaths, configuration: Configuration, data_path: Path, console: Console
+    cluster: Cluster,
+    name: str,
+    paths: RunPaths,
+    configuration: Configuration,
+    data_path: Path,
+    console: Console,
+    like: list[Child],
 ) -> None:
     with closing(Tables(paths)) as tables:
         tables.publish()  # what a kill left in the journal alone
-        done = read_table(paths, "results", ["trial_id"]).num_rows
-        progress = Progress(console, name, configuration.search.samples, rewards_so_far(paths), done)
+        ended = read_table(paths, "results", ["trial_id"])["trial_id"].to_pylist()
+        clock = Clock(configuration, ended, [*like, *search_children(paths, configuration)])
+        dashboard = cluster.client.dashboard_link
+        rewards, total = rewards_so_far(paths), configuration.search.samples
+        progress = Progress(console, name, total, rewards, len(ended), clock, dashboard)
         history = load_history(paths, configuration)
         with progress.watching():
             tasks = Tasks(cluster.client, cluster.check)

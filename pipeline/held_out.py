@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from pipeline.datasets import Arrays, decode_parquet, digits, load_torchvision, store_arrays
 from pipeline.errors import UserError
 from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
 from pipeline.study import Planned, Study
 from pipeline.text_files import encode_file, find_split
 from tasks.held_out import HeldOut, evaluate_held_out
@@ -61,24 +64,30 @@ def opened_text(row: Row) -> str:
 
 
 def _evaluate(study: Study, trial: Trial) -> tuple[float, float]:
-    """Read the test split, lay it where workers can read it, evaluate, and take it away again."""
-    folder = study.paths.folder / "test-split"
+    with laid_out(study.paths, read_test_split(trial.data, Path(trial.data_path))) as folder:
+        return study.call("test", evaluate_held_out, HeldOut(trial, folder))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def laid_out(paths: RunPaths, arrays: Arrays) -> Iterator[str]:
+    """A folder that workers can read with the arrays of a split, for as long as they need it."""
+    folder = paths.folder / "test-split"
     shutil.rmtree(folder, ignore_errors=True)
-    store_arrays(_read_test_split(trial.data, Path(trial.data_path)), folder)
+    store_arrays(arrays, folder)
     try:
-        return study.call("test", evaluate_held_out, HeldOut(trial, str(folder.resolve())))  # type: ignore[no-any-return]
+        yield str(folder.resolve())
     finally:
         shutil.rmtree(folder)
 
 
-def _read_test_split(data: DataSettings, prepared: Path) -> Arrays:
+def read_test_split(data: DataSettings, prepared: Path) -> Arrays:
     """The arrays that `tasks.held_out` reads."""
     folder = Path(data.folder or "data")
     if data.dataset == "digits":
         return digits(test=True)
     if data.dataset == "text":
         vocabulary = np.load(prepared / "vocabulary.npy", allow_pickle=False).tolist()
-        return {"tokens": encode_file(find_split(folder, "test"), vocabulary)}
+        return {"tokens": encode_file(find_split(folder, "test"), vocabulary, data.symbols)}
     assert data.dataset == "cifar10"
     if (folder / "test.parquet").is_file():
         return decode_parquet(folder / "test.parquet")

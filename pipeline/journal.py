@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.errors import DamagedError
 from pipeline.files import sync_folder, writing
 from pipeline.rows import Row
-from pipeline.schemas import ALL_TABLES
+from pipeline.schemas import TABLES
 
 Entry = dict[str, list[Row]]
 UNWRITTEN = b"\0\0"  # blocks of the last line that a power cut kept from the disk read as zeros; rows have none
@@ -100,8 +100,8 @@ def _entry(body: bytes, where: str) -> Entry:
     try:
         entry: Entry = json.loads(body)
         for name, rows in entry.items():
-            table = pa.Table.from_pylist(rows, schema=ALL_TABLES[name].arrow)
-            if any(table[key].null_count for key in ALL_TABLES[name].key):
+            table = pa.Table.from_pylist(rows, schema=TABLES[name].arrow)
+            if any(table[key].null_count for key in TABLES[name].key):
                 raise ValueError(f"a row of {name} without a key")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, pa.ArrowException) as error:
         raise DamagedError(f"{where}: not rows of this version's tables ({type(error).__name__}: {error})") from error

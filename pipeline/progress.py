@@ -1,17 +1,20 @@
-"""What a person sees of a search while it runs: a live line on a terminal, else a plain line a wave, and a log file."""
+"""What a person sees of a search while it runs: live lines on a terminal, else a plain line a wave, and a log file."""
 
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from statistics import fmean
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as ProgressBar
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from pipeline.clock import Clock
 from pipeline.errors import UserError
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
@@ -19,41 +22,44 @@ from tasks.records import COUNTED
 
 log = logging.getLogger("wavenas")
 COLLAPSE_SHARE = 0.9  # a policy has collapsed if so many of its children are duplicates,
+LINE_SHARE = 0.01  # of the time so far passes at least between two lines in a batch job
 COLLAPSE_WAVES, COLLAPSE_CHILDREN = 5, 40  # looking back over so many waves and children
 
 
 class Progress:
-    """Counts children, rewards and time left of one search. Use `watching` to show it."""
+    """Counts and shows the children of one search. `watching` shows it: live on a terminal, else a line a wave."""
 
-    def __init__(self, console: Console, name: str, total: int, rewards: list[float], done: int) -> None:
-        self._console, self._name, self._total = console, name, total
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        total: int,
+        rewards: list[float],
+        done: int,
+        clock: Clock | None = None,
+        dashboard: str | None = None,
+    ) -> None:
+        self._console, self._name, self._total, self._clock = console, name, total, clock
         self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=0.0)
-        self._done, self._done_before = done, done
-        self._failed = 0
-        self._baseline = 0.0
+        self._done = done
+        self._failures: Counter[str] = Counter()
+        self._last: Row | None = None  # of updates
         self._recent: deque[Row] = deque()
         self._settled = False
-        self._last_line = -math.inf
-        self._started = time.monotonic()
-        self._bar = ProgressBar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(name, total=total, completed=done, figures="")
+        self._started, self._last_line = time.monotonic(), -math.inf
+        self._dashboard = dashboard
+        self._live = Live(console=console, get_renderable=self._screen, refresh_per_second=4, transient=False)
 
     @contextmanager
     def watching(self) -> Iterator["Progress"]:
-        with self._bar:
+        with self._live if self._console.is_terminal else nullcontext():
             yield self
 
     def wave_started(self, wave: int, size: int, already: int) -> None:
         again = f", {already} of them ended before" if already else ""
         log.info("wave %d: %d children%s", wave, size, again)
-        self._show()
+        if self._clock:
+            self._clock.wave_started(size - already)
 
     def child_ended(self, row: Row) -> None:
         """A row of `results` that has just been written."""
@@ -64,32 +70,36 @@ class Progress:
             reward = format_reward(row["reward"])
             log.info("trial %d: %s, reward %s, %.1f s", row["trial_id"], row["status"], reward, row["seconds"])
         else:
-            self._failed += 1
+            self._failures[row["status"]] += 1
             reason = (row["error"] or "no reason given").strip()
             log.warning("trial %d: %s after %.1f s: %s", row["trial_id"], row["status"], row["seconds"], reason)
-        self._show()
+        if self._clock:
+            self._clock.child_ended(row)
 
     def children_again(self, number: int) -> None:
         """So many of the children that had ended before are trained again."""
         self._done -= number
-        self._done_before -= number
 
     def wave_ended(self, row: Row) -> None:
         """A row of `updates` that has just been committed."""
-        self._baseline = row["baseline"]
+        self._last = row
         mean = "none" if row["mean_reward"] is None else format_reward(row["mean_reward"])
-        line = (
-            f"{self._name}, wave {row['wave']}: {self._done} of {self._total} children, mean {mean}; {self.figures()}"
-        )
+        line = f"{self._name}, wave {row['wave']}: {self._done} of {self._total} children, mean {mean}; "
+        line += ", ".join([self.figures(), *self._trouble(), self._time_left()])
         log.info("%s", line)
-        now = time.monotonic()
-        if not self._console.is_terminal and (now - self._last_line >= 1 or self._done == self._total):
+        if not self._console.is_terminal and (self._line_is_due() or self._done == self._total):
             self._print(line)
-            self._last_line = now
         if row["entropy"] is not None:  # a controller's
             self._recent.append(row)
             self._warn_of_collapse()
-        self._show()
+
+    def _line_is_due(self) -> bool:
+        """A line a wave, but no more than one a second, and the fewer the longer a run takes."""
+        now = time.monotonic()
+        due = now - self._last_line >= max(1.0, LINE_SHARE * (now - self._started))
+        if due:
+            self._last_line = now
+        return due
 
     def _warn_of_collapse(self) -> None:
         """Say once that a policy draws hardly anything new any more."""
@@ -117,22 +127,32 @@ class Progress:
         self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def figures(self) -> str:
-        """The state of the search in a few words."""
+        """Best, mean and baseline of the rewards in a few words."""
         mean = self._sum / self._count if self._count else 0.0
-        failed = f", {self._failed} failed" if self._failed else ""
-        figures = {"best": self._best, "mean": mean, "baseline": self._baseline}
-        rewards = ", ".join(f"{name} {format_reward(reward, 3)}" for name, reward in figures.items())
-        return f"{rewards}{failed}, {self._time_left()}"
+        figures = {"best": self._best, "mean": mean, "baseline": self._last["baseline"] if self._last else 0.0}
+        return ", ".join(f"{name} {format_reward(reward, 3)}" for name, reward in figures.items())
+
+    def _trouble(self) -> list[str]:
+        return [f"{count} {status}" for status, count in self._failures.most_common()]
 
     def _time_left(self) -> str:
-        trained = self._done - self._done_before
-        if not trained:
-            return "time left unknown"
-        seconds = (time.monotonic() - self._started) / trained * (self._total - self._done)
-        return f"{format_seconds(seconds)} left"
+        seconds = self._clock.seconds_left() if self._clock else None
+        return "time left unknown" if seconds is None else f"{format_seconds(seconds)} left"
 
-    def _show(self) -> None:
-        self._bar.update(self._task, completed=self._done, figures=self.figures())
+    def _screen(self) -> Group:
+        """Three lines: how far it is, what it earns, who works on it."""
+        bar = ProgressBar(total=self._total, completed=self._done, width=20)
+        wave = f", wave {self._last['wave']}" if self._last else ""
+        head = Table.grid(padding=(0, 1))
+        head.add_row(self._name, bar, f"{self._done}/{self._total} children{wave}, {self._time_left()}")
+        entropy = self._last["entropy"] if self._last else None
+        rewards = f"  reward: {self.figures()}" + (f"; entropy {entropy:.1f} nats" if entropy is not None else "")
+        workers = self._clock.workers() if self._clock else 0
+        work = [f"{workers} worker{'s' if workers > 1 else ''}"] if workers else []
+        where = [f"dashboard {self._dashboard}"] if self._dashboard else []
+        last = ", ".join([*work, *self._trouble(), *where])
+        lines = [rewards, f"  {last}"] if last else [rewards]
+        return Group(head, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
 def format_reward(reward: float, digits: int = 4) -> str:
@@ -160,10 +180,11 @@ def log_to(paths: RunPaths) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False
+    before, log.propagate = log.propagate, False
     try:
         yield
     finally:
+        log.propagate = before
         log.removeHandler(handler)
         with suppress(OSError):
             handler.close()

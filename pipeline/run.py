@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.configuration import Configuration
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import ALL_TABLES
+from pipeline.schemas import TABLES
 from pipeline.tables import read_table
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Run:
         Names of states, workers and devices are categorical, times are in UTC, whole numbers that are missing in some
         rows are Int64, and tokens are arrays.
         """
-        if name not in ALL_TABLES:
-            raise ValueError(f"table {name!r}: allowed are {', '.join(ALL_TABLES)}")
+        if name not in TABLES:
+            raise ValueError(f"table {name!r}: allowed are {', '.join(TABLES)}")
         return read_table(self.paths, name).to_pandas()
 
     def best(self, n: int = 1) -> list[RankedTrial]:

@@ -86,12 +86,11 @@ def driver_lock(paths: RunPaths) -> Iterator[None]:
     Raises UserError, naming the other driver, where one holds it already, and where the disk has no locks.
     """
     lock = FileLock(paths.lock, timeout=0)
-    owner = paths.lock.with_suffix(".owner")
     try:
         lock.acquire()
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        paths.owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
     except Timeout:
-        raise UserError(f"{paths.folder}: another driver is at work on this run ({_owner(owner)})") from None
+        raise UserError(f"{paths.folder}: another driver is at work on this run ({owner_of(paths)})") from None
     except (OSError, NotImplementedError) as error:
         lock.release()
         reason = error.strerror if isinstance(error, OSError) else error
@@ -100,13 +99,14 @@ def driver_lock(paths: RunPaths) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # a name that is left behind locks nothing
-            owner.unlink(missing_ok=True)
+            paths.owner.unlink(missing_ok=True)
         lock.release()
 
 
-def _owner(path: Path) -> str:
+def owner_of(paths: RunPaths) -> str:
+    """The driver that holds a run folder, or held it until it was killed: `process 1234 on host`."""
     try:
-        return path.read_text().strip()
+        return paths.owner.read_text().strip()
     except OSError:
         return "unknown"
 

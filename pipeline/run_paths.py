@@ -34,6 +34,11 @@ class RunPaths:
         return self.folder / ".lock"
 
     @property
+    def owner(self) -> Path:
+        """Who holds the lock, in words."""
+        return self.folder / ".lock.owner"
+
+    @property
     def log(self) -> Path:
         return self.folder / "run.log"
 

@@ -138,7 +138,6 @@ UPDATES = TableSchema(
         ("seconds", pa.float64(), "from the start of the wave or minibatch, or of its resumption, to this step"),
     ),
 )
-SPARSE = tuple(name for name in RESULTS.sparse if name != "reused_from")
 OUTCOME = tuple(column for column in RESULTS.columns if column[0] not in ("wave", "reused_from"))
 
 
@@ -146,7 +145,7 @@ def stage(
     name: str,
     row: str,
     columns: tuple[tuple[str, pa.DataType, str], ...],
-    sparse: tuple[str, ...] = (),
+    sparse: tuple[str, ...] = ("parameters", "flops"),
 ) -> tuple[TableSchema, TableSchema]:
     """The table of a stage after the search, with columns of its own, and that of the epochs of its trainings."""
     number = ("training", pa.int64(), "number of the training within the stage, from 0")
@@ -155,7 +154,7 @@ def stage(
         ("name", pa.string(), "the training in words"),
         ("weights", pa.string(), "file in the run folder with the trained weights; missing where they were not kept"),
     )
-    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), (*SPARSE, *sparse))
+    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), sparse)
     return main, TableSchema(
         epochs_of(name), "an epoch of a training", ("training", "epoch"), (number, *EPOCHS.columns[1:])
     )
@@ -171,6 +170,7 @@ def stage_tables(name: str) -> tuple[str, str]:
     return name, epochs_of(name)
 
 
+SEARCH_TABLES = ("samples", "results", "epochs", "updates")
 FINAL = stage(
     "final",
     "a training after the search, or the test",
@@ -186,7 +186,7 @@ FINAL = stage(
         ("test_loss", pa.float64(), "mean cross-entropy in nats on the test split; missing but for the test"),
         ("test_metric", pa.float64(), "accuracy, of text perplexity, on the test split; missing but for the test"),
     ),
-    sparse=("tested",),
+    sparse=("parameters", "flops", "tested"),
 )
 ABLATIONS = stage(
     "ablations",
@@ -199,6 +199,37 @@ ABLATIONS = stage(
         ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
     ),
 )
-STAGES = (FINAL[0].name, ABLATIONS[0].name)
-TABLES = {schema.name: schema for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES)}  # of a search
-ALL_TABLES = {**TABLES, **{schema.name: schema for schema in (*FINAL, *ABLATIONS)}}
+OF_TRANSFERS = (
+    ("cell", CATEGORY, "the cell by name: trial of the search, NASCell, LSTM, RNN or the name of a file"),
+    ("architecture", pa.string(), "the cell as JSON"),
+    ("repetition", pa.int64(), "which seed, from 0"),
+    ("settings", pa.string(), "settings of the model and of its training, as JSON"),
+    ("data", pa.string(), "folder of the prepared data, named by a hash of the files and of how they are cut"),
+    ("test_opened_at", pa.timestamp("us", tz="UTC"), "when the test split was read for this training, once"),
+)
+TRANSFER_CHARACTERS = stage(
+    "transfer_characters",
+    "a training of a cell on characters",
+    (
+        *OF_TRANSFERS,
+        ("validation_bits", pa.float64(), "bits per character of the validation text, at the epoch with the fewest"),
+        ("test_bits", pa.float64(), "bits per character of the test text, with the weights of that epoch"),
+    ),
+)
+TRANSFER_TRANSLATION = stage(
+    "transfer_translation",
+    "a training of a cell in a translation model",
+    (
+        *OF_TRANSFERS,
+        ("languages", pa.string(), "ending of the source files and of the target files"),
+        ("validation_bleu", pa.float64(), "BLEU of the validation sentences, with the weights of the best epoch"),
+        ("test_loss", pa.float64(), "mean cross-entropy in nats of a word of the test's references"),
+        ("test_bleu", pa.float64(), "BLEU of the test sentences"),
+        ("signature", pa.string(), "how sacrebleu counted"),
+        ("translations", pa.string(), "folder in the run folder with the translations as text"),
+    ),
+)
+TABLES = {
+    schema.name: schema
+    for schema in (SAMPLES, RESULTS, EPOCHS, UPDATES, *FINAL, *ABLATIONS, *TRANSFER_CHARACTERS, *TRANSFER_TRANSLATION)
+}

@@ -1,7 +1,6 @@
 """Functions on the cluster as Dask futures under explicit keys, and what comes of them."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
+from pipeline.workers import Workers
+
 log = logging.getLogger("wavenas")
 A = TypeVar("A")
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
-RESTART_TIMEOUT = 60.0  # seconds
 RUNS = 20  # of a controller's task, on ever other workers that die
 LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
@@ -38,8 +38,7 @@ class _Call:
 
     function: Callable[[Any], Any]
     argument: Any
-    priority: int
-    where: dict[str, Any]
+    options: dict[str, Any]
 
 
 class Tasks:
@@ -58,8 +57,8 @@ class Tasks:
         self._given_up: dict[str, BaseException] = {}
         self._looks: list[Callable[[], None]] = []
         self._look_at = 0.0
-        self._stuck: set[str] = set()  # workers that are busy for nobody and cannot be restarted
         self._news: Queue[str | Callable[[], None]] = Queue()  # keys of tasks that ended, and what else is to be done
+        self.workers = Workers(client, self._news.put)
 
     def submit(
         self,
@@ -70,11 +69,10 @@ class Tasks:
         workers: Collection[str] = (),
     ) -> None:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
-        where = {"workers": list(workers), "allow_other_workers": True} if workers else {}
-        self._calls |= {
-            key: _Call(function, argument, priority, where) for key, argument in zip(keys, arguments, strict=True)
-        }
-        futures = self._client.map(function, arguments, key=list(keys), pure=False, priority=priority, **where)
+        options = {"workers": list(workers), "allow_other_workers": True} if workers else {}
+        options |= {"pure": False, "priority": priority}
+        self._calls |= {key: _Call(function, some, options) for key, some in zip(keys, arguments, strict=True)}
+        futures = self._client.map(function, arguments, key=list(keys), **options)
         for future in futures:
             self._under_way[future.key] = future
             self._watch(future)
@@ -125,49 +123,6 @@ class Tasks:
     def look_after(self, look: Callable[[], None]) -> None:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
-
-    def workers(self) -> set[str]:
-        """The addresses of those there are."""
-        return set(self._client.nthreads())
-
-    def processing(self) -> dict[str, Collection[str]]:
-        """The keys of the tasks that each worker has been given and has not done, by its address."""
-        return dict(self._client.processing())
-
-    def restart_workers(self, addresses: Sequence[str]) -> None:
-        """Have the processes of workers ended and begun anew by their nannies, without waiting for it."""
-        if addresses:
-            self._aside(self._restart, addresses)
-
-    def retire_worker(self, address: str) -> None:
-        """Close a worker for good, unless it is the only one, without waiting for it."""
-        self._aside(self._retire, address)
-
-    def _aside(self, function: Callable[[A], None], argument: A) -> None:
-        threading.Thread(target=self._try, args=(function, argument), name=function.__name__, daemon=True).start()
-
-    def _try(self, function: Callable[[A], None], argument: A) -> None:
-        try:
-            function(argument)
-        except (KeyError, OSError, TimeoutError, ValueError) as error:
-            log.info("%s %s: gone already (%s)", function.__name__.strip("_"), argument, error)
-
-    def _restart(self, addresses: Sequence[str]) -> None:
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        with_nanny = [address for address in addresses if known.get(address, {}).get("nanny")]
-        stuck = [address for address in addresses if address in known and address not in with_nanny]
-        if stuck:
-            log.warning("no process that could be restarted, so busy with a child given up: %s", ", ".join(stuck))
-        self._stuck.update(stuck)
-        if known and self._stuck >= known.keys():
-            self._news.put(_raise_all_stuck)
-        if with_nanny:
-            self._client.restart_workers(with_nanny, timeout=RESTART_TIMEOUT, raise_for_error=False)
-
-    def _retire(self, address: str) -> None:
-        if len(self._client.nthreads()) > 1:
-            log.warning("worker %s is closed: its device fails again and again", address)
-            self._client.retire_workers([address], close_workers=True)
 
     def _next_keys(self) -> list[str]:
         """Keys of tasks that may have ended; waits for the first piece of news."""
@@ -225,9 +180,7 @@ class Tasks:
             self._client.subscribe_topic(topic, handler)
         for future in cancelled:
             call = self._calls[future.key]
-            again = self._client.submit(
-                call.function, call.argument, key=future.key, pure=False, priority=call.priority, **call.where
-            )
+            again = self._client.submit(call.function, call.argument, key=future.key, **call.options)
             self._under_way[future.key] = again
             self._watch(again)
 
@@ -248,7 +201,3 @@ class Tasks:
             Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
         else:
             future.add_done_callback(lambda done: self._news.put(done.key))
-
-
-def _raise_all_stuck() -> None:
-    raise RuntimeError("no worker is left: each is busy with a child that was given up, and has no process to restart")

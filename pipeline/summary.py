@@ -38,7 +38,7 @@ class SearchSummary:
 
 def summarise(paths: RunPaths) -> SearchSummary:
     """Read a search's tables."""
-    columns = ["trial_id", "status", "reward", "metric", "parameters", "flops"]
+    columns = ["trial_id", "wave", "status", "reward", "metric", "parameters", "flops", "seconds"]
     results = read_table(paths, "results", columns).to_pylist()
     drawn = read_table(
         paths, "samples", ["trial_id", "depth", "tokens", "architecture", "architecture_hash"]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import is_float_dtype
 
 from pipeline.errors import UserError
 from tasks.settings import DataSettings
@@ -48,17 +49,34 @@ def _read(path: Path, columns: Sequence[str], reward: str) -> pd.DataFrame:
         known = pq.read_schema(path)
         if missing := [name for name in names if name not in known.names]:
             raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(known.names)}")
-        if nested := [name for name in columns if pa.types.is_nested(known.field(name).type)]:
-            raise UserError(f"{path}: column {', '.join(nested)} holds lists or structures, which cannot be chosen")
+        for name in columns:
+            if not _can_be_chosen(kind := known.field(name).type):
+                raise UserError(f"{path}: column {name} holds {kind}; chosen are numbers, text, true or false")
         frame = pq.read_table(path, columns=names).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
     if frame.empty:
         raise UserError(f"{path}: has no rows")
     if unclear := [name for name in columns if frame[name].isna().any()]:
         raise UserError(f"{path}: column {', '.join(unclear)} has missing values, which cannot be chosen")
+    if endless := [name for name in columns if is_float_dtype(frame[name]) and np.isinf(frame[name]).any()]:
+        raise UserError(f"{path}: column {', '.join(endless)} has infinite values, which cannot be chosen")
     if not pd.api.types.is_numeric_dtype(frame[reward]):
         raise UserError(f"{path}: column {reward} holds {frame[reward].dtype}; a reward is a number")
     if np.isinf(frame[reward]).any():
         raise UserError(f"{path}: column {reward} has infinite values; a reward is a finite number")
     return frame
+
+
+def _can_be_chosen(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type stay what they are in config.json."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    names = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_large_string,
+    )
+    return any(is_of(kind) for is_of in names)

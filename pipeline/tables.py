@@ -19,7 +19,7 @@ from pipeline.journal import Journal
 from pipeline.progress import log
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import ALL_TABLES, TABLES, TableSchema, stage_tables
+from pipeline.schemas import SEARCH_TABLES, TABLES, TableSchema, stage_tables
 from pipeline.seals import check_parquet, seal_parquet
 
 PART_ROWS = 1_024  # a part of this many rows is closed at the next commit
@@ -32,10 +32,9 @@ class Tables:
 
     def __init__(self, paths: RunPaths, stage: str | None = None) -> None:
         """Raises DamagedError for a file that is not as it was written, DiskError for one that cannot be."""
-        self._tables = {
-            name: _Table(paths.table(name), ALL_TABLES[name]) for name in (stage_tables(stage) if stage else TABLES)
-        }
-        self._journal = Journal(paths.stage_journal(stage) if stage else paths.journal)
+        names = SEARCH_TABLES if stage is None else stage_tables(stage)
+        self._tables = {name: _Table(paths.table(name), TABLES[name]) for name in names}
+        self._journal = Journal(paths.journal if stage is None else paths.stage_journal(stage))
         for rows in self._journal.entries:
             self.reopen({name: min(map(self._tables[name].first_key, new)) for name, new in rows.items() if new})
             self._put(rows)
@@ -96,7 +95,7 @@ class Tables:
 
 def read_table(paths: RunPaths, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A table as published, in order of its key; empty where nothing has been written. Raises DamagedError."""
-    schema = ALL_TABLES[name]
+    schema = TABLES[name]
     wanted = list(columns) if columns is not None else schema.arrow.names
     needed = list(dict.fromkeys([*wanted, *schema.key]))
     parts = [read_part(path, schema, needed) for path in part_files(paths.table(name))]
@@ -118,7 +117,7 @@ def read_part(path: Path, schema: TableSchema, columns: Sequence[str] | None = N
             raise DamagedError(f"{path}: does not have the columns of table {schema.name} in this version")
         table = pq.read_table(content, columns=columns)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read as Parquet: {error}") from error
     return table.select(columns or schema.arrow.names)
 

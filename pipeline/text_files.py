@@ -40,11 +40,13 @@ def text_source(settings: DataSettings) -> tuple[str, Callable[[], dict[str, np.
     folder = Path(settings.folder or "data")
     train, validation, _ = (find_split(folder, split) for split in ("train", "valid", "test"))
     contents = [path.read_bytes() for path in (train, validation)]
-    cut = (settings.vocabulary, settings.num_train, settings.num_validation, *map(len, contents))
+    cut = (settings.symbols, settings.vocabulary, settings.num_train, settings.num_validation, *map(len, contents))
     digest = hashlib.sha256(repr(cut).encode() + b"".join(contents)).hexdigest()
 
     def encode() -> dict[str, np.ndarray]:
-        return _encode(_read(train, contents[0]), _read(validation, contents[1]), settings)
+        return _encode(
+            _read(train, contents[0], settings.symbols), _read(validation, contents[1], settings.symbols), settings
+        )
 
     return digest[:16], encode
 
@@ -59,18 +61,25 @@ def find_split(folder: Path, split: str) -> Path:
     return found[0]
 
 
-def _read(path: Path, content: bytes) -> _Text:
-    if (place := content.find(b"\0")) >= 0:
-        raise UserError(f"{path}: byte {place} is zero, so it is a binary file; looked for plain text in UTF-8")
-    try:
-        lines = content.decode().removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: byte {error.start} is not UTF-8 ({error.reason})") from error
-    words = [word for line in lines for word in (*line.split(), END)]
+def _read(path: Path, content: bytes, symbols: str) -> _Text:
+    """The words of a text, or its characters: those of each line without the spaces at both ends."""
+    lines = decode_lines(path, content)
+    split = str.split if symbols == "words" else (lambda line: list(line.strip()))
+    words = [word for line in lines for word in (*split(line), END)]
     if len(words) == len(lines):
         raise UserError(f"{path}: has no words")
     return _Text(path, words)
+
+
+def decode_lines(path: Path, content: bytes) -> list[str]:
+    """The lines of a text file in UTF-8. Raises UserError, naming the file and the place in it."""
+    if (place := content.find(b"\0")) >= 0:
+        raise UserError(f"{path}: byte {place} is zero, so it is a binary file; looked for plain text in UTF-8")
+    try:
+        return content.decode().removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: byte {error.start} is not UTF-8 ({error.reason})") from error
 
 
 def _encode(train: _Text, validation: _Text, settings: DataSettings) -> dict[str, np.ndarray]:
@@ -85,9 +94,9 @@ def _encode(train: _Text, validation: _Text, settings: DataSettings) -> dict[str
     }
 
 
-def encode_file(path: Path, vocabulary: Sequence[str]) -> np.ndarray:
+def encode_file(path: Path, vocabulary: Sequence[str], symbols: str = "words") -> np.ndarray:
     """The words of a file as numbers (tokens,) in int32 of a vocabulary (words,). Raises UserError as above."""
-    return _numbered(path, _read(path, path.read_bytes()).words, vocabulary)
+    return _numbered(path, _read(path, path.read_bytes(), symbols).words, vocabulary)
 
 
 def _numbered(path: Path, words: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:

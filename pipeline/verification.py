@@ -14,7 +14,7 @@ from pipeline.linked_rows import LinkedRows
 from pipeline.recovery import replayable_state, taken_in
 from pipeline.run_folder import FORMAT, command, is_running, open_run
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import ALL_TABLES, STAGES, TABLES
+from pipeline.schemas import TABLES
 from pipeline.seals import read_json
 from pipeline.tables import part_files, read_part
 
@@ -71,10 +71,9 @@ def examine_files(paths: RunPaths) -> Iterator[Finding]:
         yield _look(path, _check_config)
     if paths.changes.exists():
         yield _look(paths.changes, read_json)
-    for journal in (paths.journal, *map(paths.stage_journal, STAGES)):
-        if journal.exists():
-            yield _look(journal, read_journal)
-    for name, schema in ALL_TABLES.items():
+    if paths.journal.exists():
+        yield _look(paths.journal, read_journal)
+    for name, schema in TABLES.items():
         for part in part_files(paths.table(name)):
             yield _look(part, lambda part, schema=schema: read_part(part, schema))
     for checkpoint in checkpoint_files(paths):

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,21 +15,19 @@ from models.language_model import Dropouts, LanguageModel, count_parameters, hid
 from models.recurrent import State
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.device import autocast, pick_device, pick_precision
+from tasks.epochs import clip_and_check, epoch_of, run_epochs
 from tasks.micro_batches import micro_batch, train_as_memory_allows
-from tasks.records import Epoch, Status, Training, Trial
-from tasks.seeds import derive_seed
+from tasks.records import Epoch, Training, Trial
 from tasks.settings import LanguageSettings
 from tasks.text_data import PADDING, TextData, load_text, windows
-from tasks.weights import save_weights
 
 
 @dataclass
 class LanguageTraining:
-    """A training under way: all that it takes to go on, since an epoch's random numbers come from its number."""
+    """All that an epoch starts from, since its random numbers come from its number."""
 
     model: LanguageModel
-    optimizer: torch.optim.SGD
-    epochs: list[Epoch] = field(default_factory=list)
+    optimizer: torch.optim.Optimizer
 
 
 def train_language_child(cell: Cell, trial: Trial) -> Training:
@@ -50,35 +48,22 @@ def _train_child(cell: Cell, trial: Trial) -> Training:
     text = load_text(trial.data_path, device)
     language, vocabulary_size = trial.language, text.vocabulary_size
     hidden_units = hidden_units_of(cell, vocabulary_size, language)
-    parameters = count_parameters(cell, vocabulary_size, hidden_units, language.num_layers, language.shared_embeddings)
-    looked_up = 0 if language.shared_embeddings else vocabulary_size * hidden_units
+    parameters = count_parameters(cell, vocabulary_size, hidden_units, *_shape(language))
+    looked_up = 0 if language.shared_embeddings else vocabulary_size * (language.embedding_size or hidden_units)
     flops = 2 * (parameters - looked_up - vocabulary_size)  # a token: the embeddings are looked up, the bias is added
     if parameters > (trial.max_parameters or math.inf) or flops > (trial.max_flops or math.inf):
         return Training("too_large", math.nan, parameters=parameters, flops=flops)
     torch.manual_seed(trial.seed)
     model = build_model(cell, vocabulary_size, hidden_units, language).to(device)
-    training = LanguageTraining(model, torch.optim.SGD(model.parameters(), lr=language.learning_rate))
+    training = LanguageTraining(model, _optimizer(model, language))
     checkpoint = ChildCheckpoint(trial, model=model, optimizer=training.optimizer)
-    training.epochs += checkpoint.restore()
-    spent = sum(epoch.seconds for epoch in training.epochs)
-    deadline = time.monotonic() + 60 * (trial.child.timeout_minutes or math.inf) - spent
-    status: Status = "ok"
-    while len(training.epochs) < language.epochs and status == "ok":
-        try:
-            _run_epoch(training, text, trial, precision, deadline)
-            if training.epochs[-1].validation_metric > vocabulary_size:
-                status = "diverged"
-            else:
-                if trial.weights_path and _is_best(training.epochs):
-                    save_weights(trial.weights_path, model)
-                checkpoint.save_when_due(training.epochs)
-        except TimeoutError:
-            status = "timed_out"
-        except FloatingPointError:
-            status = "diverged"
-    metric = min(epoch.validation_metric for epoch in training.epochs) if status == "ok" else math.nan
+
+    def run_epoch(number: int, deadline: float) -> Epoch:
+        return _run_epoch(training, text, trial, number, precision, deadline)
+
+    status, metric, epochs = run_epochs(trial, model, checkpoint, language.epochs, vocabulary_size, run_epoch)
     name, at_a_time = str(precision).removeprefix("torch."), micro_batch(language.batch_size, trial)
-    return Training(status, metric, tuple(training.epochs), parameters, flops, str(device), name, at_a_time)
+    return Training(status, metric, epochs, parameters, flops, str(device), name, at_a_time)
 
 
 def learning_rate_at(language: LanguageSettings, epoch: int) -> float:
@@ -104,16 +89,16 @@ def evaluate(
     return float(total) / (len(tokens) - 1)
 
 
-def _is_best(epochs: list[Epoch]) -> bool:
-    """Whether the last of some epochs has the lowest validation perplexity."""
-    return epochs[-1].validation_metric < min([epoch.validation_metric for epoch in epochs[:-1]], default=math.inf)
-
-
 def hidden_units_of(cell: Cell, vocabulary_size: int, language: LanguageSettings) -> int:
     """Hidden units of a layer: those that are set, or as many as come closest to the parameters."""
     if language.hidden_units is not None:
         return language.hidden_units
-    return hidden_units_for(language.parameters, cell, vocabulary_size, language.num_layers, language.shared_embeddings)
+    return hidden_units_for(language.parameters, cell, vocabulary_size, *_shape(language))
+
+
+def _shape(language: LanguageSettings) -> tuple[int, bool, int | None]:
+    """What decides the number of parameters besides the hidden units."""
+    return language.num_layers, language.shared_embeddings, language.embedding_size
 
 
 def build_model(cell: Cell, vocabulary_size: int, hidden_units: int, language: LanguageSettings) -> LanguageModel:
@@ -124,6 +109,7 @@ def build_model(cell: Cell, vocabulary_size: int, hidden_units: int, language: L
         hidden_units,
         num_layers=language.num_layers,
         tied=language.shared_embeddings,
+        embedding_size=language.embedding_size,
         dropouts=Dropouts(
             embedding=language.embedding_dropout,
             inputs=language.input_dropout,
@@ -134,30 +120,29 @@ def build_model(cell: Cell, vocabulary_size: int, hidden_units: int, language: L
     )
 
 
+def _optimizer(model: LanguageModel, language: LanguageSettings) -> torch.optim.Optimizer:
+    kind = torch.optim.Adam if language.optimizer == "adam" else torch.optim.SGD
+    return kind(model.parameters(), lr=language.learning_rate, weight_decay=language.weight_decay)
+
+
 def _run_epoch(
-    training: LanguageTraining, text: TextData, trial: Trial, precision: torch.dtype, deadline: float
-) -> None:
-    """Train and validate once, and record it. Raises TimeoutError and FloatingPointError as `_train` does."""
-    started, number = time.monotonic(), len(training.epochs)
-    torch.manual_seed(derive_seed(trial.seed, "epoch", number))
-    rate = learning_rate_at(trial.language, number)
+    training: LanguageTraining,
+    text: TextData,
+    trial: Trial,
+    number: int,
+    precision: torch.dtype,
+    deadline: float,
+) -> Epoch:
+    """Train and validate once. Raises TimeoutError and FloatingPointError as `_train` does."""
+    started, language = time.monotonic(), trial.language
+    rate = learning_rate_at(language, number)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    train_loss = _train(training, text.train, trial.language, precision, deadline, trial.micro_batches)
+    train_loss = _train(training, text.train, language, precision, deadline, trial.micro_batches)
     trained = time.monotonic()
-    validation_loss = evaluate(training.model, text.validation, trial.language, precision, trial.micro_batches)
-    training.epochs.append(
-        Epoch(
-            epoch=number,
-            train_loss=train_loss,
-            train_metric=_perplexity(train_loss),
-            validation_loss=validation_loss,
-            validation_metric=_perplexity(validation_loss),
-            learning_rate=rate,
-            seconds=time.monotonic() - started,
-            examples_per_second=(len(text.train) - 1) / (trained - started),
-        )
-    )
+    validation_loss = evaluate(training.model, text.validation, language, precision, trial.micro_batches)
+    seconds = trained - started, time.monotonic() - started
+    return epoch_of(number, train_loss, validation_loss, rate, seconds, len(text.train) - 1)
 
 
 def _train(
@@ -178,16 +163,16 @@ def _train(
     losses, states = [], dict[int, State]()
     for inputs, targets in windows(tokens, language.batch_size, language.steps):
         training.optimizer.zero_grad()
+        # SGD's rate is made for the sum over a column, what Adam's gradient is clipped at for the mean of all tokens
+        count = inputs.shape[1] if language.optimizer == "sgd" else int((targets != PADDING).sum())
         for part, (some_inputs, some_targets) in enumerate(_parts(inputs, targets, micro_batches)):
             with autocast(tokens.device, precision):
                 logits, state = training.model(some_inputs, states.get(part))
             states[part] = (state[0].detach(), state[1].detach())
             loss = _summed_loss(logits, some_targets)
-            (loss / inputs.shape[1]).backward()  # type: ignore[no-untyped-call]
+            (loss / count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-        norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), language.clip_norm)
-        if not math.isfinite(norm):
-            raise FloatingPointError
+        clip_and_check(training.model, language.clip_norm)
         training.optimizer.step()
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -204,8 +189,3 @@ def _summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING, reduction="sum"
     )
-
-
-def _perplexity(loss: float) -> float:
-    """The exponential of a mean cross-entropy in nats; infinite where it is not a number."""
-    return math.exp(loss) if loss < 700 else math.inf

@@ -15,6 +15,7 @@ from tasks.settings import (
     LanguageSettings,
     SpaceSettings,
 )
+from tasks.translation_settings import TranslationSettings
 
 Status = Literal[
     "ok", "diverged", "too_large", "invalid", "failed", "out_of_memory", "timed_out", "lost_worker"
@@ -50,6 +51,7 @@ class Trial:
     weights_path: str | None = None  # where the weights of the epoch that gives the metric are kept
     language: LanguageSettings = field(default_factory=LanguageSettings)
     micro_batches: int = 1  # into which a batch is divided, where memory was exhausted by a whole one
+    translation: TranslationSettings | None = None  # of a translation model alone
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class DataSettings:
     folder: str | None = None  # where the files are, or the table's file; unset: data/ for CIFAR-10 and text
     columns: tuple[str, ...] = ()  # of a table: what is decided
     reward: str | None = None  # of a table: the column with the metric
+    symbols: Literal["words", "characters"] = "words"  # that a text is made of
     vocabulary: Annotated[int, Field(ge=2)] | None = None  # words of a text, <unk> among them; unset: all
     num_validation: Positive | None = 5_000  # section 4.1, of the training images; of text the first tokens, or all
     num_train: Positive | None = None  # images, or first tokens of a text; unset: all that there are
@@ -132,6 +133,7 @@ class LanguageSettings:
     num_layers: Positive = 2  # section 4.2
     parameters: Positive = 19_775_200  # section 4.2: the hidden units are as many as come closest; those of Zaremba
     hidden_units: Positive | None = None  # a layer; set, they go before `parameters`
+    embedding_size: Positive | None = None  # unset: as many as hidden units
     shared_embeddings: bool = False  # section 4.2: one matrix for the words read and the words predicted
     # 0.5 where Zaremba's medium model has it; Gal's code has 0.3 elsewhere for a model three times as large
     embedding_dropout: Rate = 0.2  # share of the words of a sequence
@@ -142,7 +144,9 @@ class LanguageSettings:
     epochs: Positive = 35  # section 4.2
     batch_size: Positive = 20  # columns into which the text is cut
     steps: Positive = 35  # tokens of a column through which gradients go back
-    learning_rate: PositiveFloat = 1.0  # plain SGD on the sum over a column's steps
+    optimizer: Literal["sgd", "adam"] = "sgd"  # plain, on the sum over a column's steps; or Adam, on the mean of all
+    learning_rate: PositiveFloat = 1.0
+    weight_decay: NotNegativeFloat = 0.0
     constant_epochs: NotNegative = 6  # before the rate begins to drop
     rate_divisor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2  # each epoch from then on
     clip_norm: PositiveFloat = 5.0  # of the gradient

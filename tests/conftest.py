@@ -27,9 +27,9 @@ TINY = [
     "space.options.num_filters=[2,3,4]", "data.num_train=1000", "data.num_validation=100", "child.epochs=2",
     "cluster.workers=2",
 ]  # fmt: skip
-IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
 # what may differ between equal runs
 CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attempts", "error"]
+IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
 
 
 def wavenas(*arguments: str | Path) -> list[str]:

@@ -41,7 +41,7 @@ def test_an_unknown_part_is_an_error_that_lists_the_known(capsys: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         main(["speed"])
     assert ended.value.code == 2
-    assert "part 'speed': allowed are controller" in capsys.readouterr().err
+    assert "part 'speed': allowed are pipeline, controller" in capsys.readouterr().err
 
 
 def test_the_plain_controller_computes_what_ours_does() -> None:

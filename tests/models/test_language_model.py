@@ -33,6 +33,24 @@ def test_the_count_is_that_of_the_module(cell: Cell, tied: bool, layers: int) ->
     assert hidden_units_for(counted, cell, 31, layers, tied) == 7
 
 
+@pytest.mark.parametrize("cell", [random_cell(0), "lstm"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_embedding_may_have_a_size_of_its_own(cell: Cell, layers: int) -> None:
+    model = LanguageModel(cell, 31, 7, num_layers=layers, embedding_size=12)
+    assert model.embedding.weight.shape == (31, 12)
+    assert model(torch.randint(31, (3, 2)))[0].shape == (3, 2, 31)
+    counted = sum(weight.numel() for weight in model.parameters())
+    assert count_parameters(cell, 31, 7, layers, embedding_size=12) == counted
+    assert hidden_units_for(counted, cell, 31, layers, embedding_size=12) == 7
+    with pytest.raises(ValueError, match="embedding_size 12: a tied one has the layers' 7 units"):
+        LanguageModel(cell, 31, 7, tied=True, embedding_size=12)
+
+
+def test_the_character_models_of_table_3_have_the_units_of_the_paper() -> None:
+    """800 hidden units (section 4.2); 50 characters, embeddings of 128."""
+    assert hidden_units_for(16_280_000, nascell(), 50, embedding_size=128) == pytest.approx(800, abs=2)
+
+
 def test_hidden_units_are_the_nearest_and_too_few_parameters_are_an_error() -> None:
     six, seven = (count_parameters("lstm", 50, units) for units in (6, 7))
     assert hidden_units_for((six + seven) // 2 - 1, "lstm", 50) == 6

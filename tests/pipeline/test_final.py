@@ -124,7 +124,7 @@ def test_kept_weights_are_those_of_the_epoch_that_gives_the_metric(done: tuple[P
 
 def test_the_same_command_again_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.study.open_cluster", None)  # none is needed
-    monkeypatch.setattr("pipeline.held_out._read_test_split", None)
+    monkeypatch.setattr("pipeline.held_out.read_test_split", None)
     before = rows(run)
     output = final(run, "--more-filters", "3")
     pd.testing.assert_frame_equal(rows(run), before)
@@ -143,7 +143,7 @@ def test_what_is_trained_after_the_test_is_not_tested(run: Path) -> None:
 def test_the_test_split_is_not_opened_twice(status: str | None, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether there is a figure, or the driver died before it could write it down."""
     opened: list[object] = []
-    monkeypatch.setattr("pipeline.held_out._read_test_split", opened.append)
+    monkeypatch.setattr("pipeline.held_out.read_test_split", opened.append)
     training, row = long_trainings(run)[0]
     with open_study(*open_run(run), "final", Console(quiet=True)) as study:
         study.record({**study.rows[-1], "status": status, "ended_at": 0})
@@ -163,7 +163,7 @@ def test_that_it_is_opened_is_durable_before_it_is_read(run: Path, monkeypatch: 
         shutil.copytree(run, copy)
         raise UserError("cannot be read")
 
-    monkeypatch.setattr("pipeline.held_out._read_test_split", read)
+    monkeypatch.setattr("pipeline.held_out.read_test_split", read)
     paths, configuration = open_run(run)
     with open_study(paths, configuration, "final", Console(quiet=True)) as study:
         row = {**row, "training": 0, "ended_at": 0}

@@ -51,15 +51,20 @@ def cases(number: int) -> Callable[[Any], Any]:
 def try_many(tier: int, number: int, strategy: st.SearchStrategy[Any], attempt: Callable[[Any], object]) -> None:
     """Cases drawn from a strategy; a UserError has a message, and nothing else may be raised."""
 
+    tried = 0
+
     @cases(tier * number)
     @given(strategy)
     def one(case: Any) -> None:
+        nonlocal tried
+        tried += 1
         try:
             attempt(case)
         except UserError as error:
             assert len(str(error)) > 10
 
     one()
+    assert tried >= tier * number * 0.9, f"{tried} cases"
 
 
 def toml(value: Any) -> str:
@@ -154,9 +159,9 @@ def frames(chance: random.Random) -> pa.Table:
     columns = {}
     for name in chance.sample(["a", "b", "r", "a.b", "c"], chance.randrange(0, 5)):
         kind = chance.choice(kinds)
-        columns[name] = pa.array([kind() if chance.random() < 0.9 else None for _ in range(rows)])
-        if chance.random() < 0.2 and not pa.types.is_nested(columns[name].type):
-            columns[name] = columns[name].dictionary_encode()
+        array = pa.array([kind() if chance.random() < 0.9 else None for _ in range(rows)])
+        plain = not pa.types.is_nested(array.type) and not pa.types.is_null(array.type)
+        columns[name] = array.dictionary_encode() if plain and chance.random() < 0.2 else array
     return pa.table(columns)
 
 

@@ -1,16 +1,21 @@
 import io
+import re
+import time
 from pathlib import Path
 
 import pytest
-from conftest import type_in
 from rich.console import Console
 
+from pipeline.clock import Clock
+from pipeline.configuration import Configuration
 from pipeline.progress import Progress, format_seconds
+from tasks.settings import SearchSettings
 
 
 def row(trial_id: int, status: str = "ok", reward: float = 0.5) -> dict[str, object]:
     error = None if status == "ok" else "Traceback: out of luck"
-    return {"trial_id": trial_id, "status": status, "reward": reward, "seconds": 1.0, "error": error}
+    told = {"trial_id": trial_id, "status": status, "reward": reward, "seconds": 1.0, "error": error}
+    return {**told, "wave": 0, "worker": "host:1", "flops": None, "attempts": 1, "ended_at": time.time_ns() // 1000}
 
 
 def update(wave: int, baseline: float = 0.1, duplicates: float = 0.0, size: int = 8) -> dict[str, object]:
@@ -18,10 +23,13 @@ def update(wave: int, baseline: float = 0.1, duplicates: float = 0.0, size: int 
     return {"wave": wave, "num_ok": size, "num_failed": 0, **figures}
 
 
-def shown(terminal: bool) -> str:
+def shown(terminal: bool, width: int = 80) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=terminal, width=120)
-    with Progress(console, "controller", total=10, rewards=[0.2], done=2).watching() as progress:
+    console = Console(file=stream, force_terminal=terminal, width=width)
+    settings = SearchSettings(samples=10, replicas=1, depth=4, depth_increment=0)
+    clock = Clock(Configuration(experiment="none", search=settings), ended=[0, 1], earlier=[])
+    dashboard = "http://127.0.0.1:8787/status"
+    with Progress(console, "controller", 10, [0.2], 2, clock, dashboard).watching() as progress:
         progress.wave_started(0, 8, 1)
         progress.child_ended(row(2, reward=0.8))
         progress.child_ended(row(3, "failed", reward=0.0))
@@ -29,17 +37,32 @@ def shown(terminal: bool) -> str:
     return stream.getvalue()
 
 
-def test_a_terminal_gets_a_live_line() -> None:
+def test_a_terminal_gets_live_lines_that_fit() -> None:
     output = shown(terminal=True)
-    assert "4/10" in output and "best 0.800, mean 0.500, baseline 0.250, 1 failed" in output and "\x1b[" in output
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output).replace("\r", "\n").splitlines()
+    assert "\x1b[" in output and max(map(len, lines)) <= 80
+    screen = "\n".join(lines[-4:])
+    assert "4/10 children, wave 0, " in screen and "s left" in screen
+    assert "reward: best 0.800, mean 0.500, baseline 0.250; entropy 0.5 nats" in screen
+    assert "1 worker, 1 failed, dashboard http://127.0.0.1:8787/status" in screen
 
 
 def test_elsewhere_a_wave_is_one_plain_line() -> None:
     lines = shown(terminal=False).strip().splitlines()
     assert len(lines) == 1 and "\x1b" not in lines[0]
-    assert lines[0].startswith(
-        "controller, wave 0: 4 of 10 children, mean 0.5000; best 0.800, mean 0.500, baseline 0.250"
-    )
+    beginning = "controller, wave 0: 4 of 10 children, mean 0.5000; best 0.800, mean 0.500, baseline 0.250, 1 failed, "
+    assert lines[0].startswith(beginning) and lines[0].endswith(" left")
+
+
+def test_the_longer_a_run_takes_the_fewer_lines_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("pipeline.progress.time.monotonic", lambda: now)
+    stream = io.StringIO()
+    progress = Progress(Console(file=stream, width=200), "controller", total=10**6, rewards=[], done=0)
+    for wave in range(3_600):
+        now = float(wave)
+        progress.wave_ended(update(wave))
+    assert 300 < stream.getvalue().count("\n") < 700
 
 
 def test_a_policy_that_draws_nothing_new_is_warned_of_once() -> None:
@@ -71,9 +94,3 @@ def test_the_log_has_each_child_and_each_wave(finished_run: Path) -> None:
     log = (finished_run / "run.log").read_text()
     assert log.count(" INFO trial ") == 20 and log.count("controller, wave ") == 3
     assert log.splitlines()[-1].endswith("INFO finished")
-
-
-def test_status_tells_how_far_a_run_is(finished_run: Path) -> None:
-    output = type_in("status", finished_run)
-    assert "controller: 20 of 20 children in 3 waves, 0 failed" in output
-    assert "best: trial" in output and "Finished" in output

@@ -64,7 +64,7 @@ def test_a_finished_run_says_what_it_found_and_what_to_type_next(finished_run: P
         [wavenas()[0], "-c", f"print(len({command[0].split('; ')[1]}))".replace("pd.", "__import__('pandas').")]
     )
     assert printed.strip() == "5"
-    assert {path.name for path in (finished_run / "report").iterdir()} >= {"rewards.png", "best_architecture.png"}
+    assert {path.name for path in (finished_run / "report").iterdir()} >= {"report.html", "rewards.png", "best_1.svg"}
     assert len(list((finished_run / "checkpoints").iterdir())) == 3
     assert (finished_run / "journal.jsonl").stat().st_size == 0
     config = json.loads((finished_run / "config.json").read_text())
@@ -86,7 +86,7 @@ def test_status_and_report_of_a_run_whose_last_wave_was_not_committed(finished_r
     assert "No driver is at work on it. Go on with: " in type_in("status", folder)
     (folder / "control").mkdir()
     shutil.copy(folder / "config.json", folder / "control")  # begun, without a result
-    assert "rewards.png" in type_in("report", folder)
+    assert "report/report.html" in type_in("report", folder)
     assert "control" not in (folder / "report" / "summary.txt").read_text()
 
 

@@ -134,7 +134,12 @@ def test_averaged_rewards_are_those_of_the_trials_so_far(table: Path, tmp_path: 
     ("values", "message"),
     [
         ({"a": ["x", None], "r": [0.1, 0.2]}, "column a has missing values"),
-        ({"a": [[1], [2]], "r": [0.1, 0.2]}, "column a holds lists"),
+        (
+            {"a": [[1], [2]], "r": [0.1, 0.2]},
+            "column a holds list<element: int64>; chosen are numbers, text, true or false",
+        ),
+        ({"a": [b"x", b"y"], "r": [0.1, 0.2]}, "column a holds binary; chosen are numbers"),
+        ({"a": [1.0, float("inf")], "r": [0.1, 0.2]}, "column a has infinite values, which cannot be chosen"),
         ({"a": [1, 2], "r": [0.1, float("inf")]}, "column r has infinite values"),
         ({"a": [], "r": []}, "has no rows"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
+from pipeline.text_files import encode_file
 from tasks.settings import DataSettings
 
 TRAIN = " a b b <unk>\n b c\n"
@@ -20,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings(folder: Path, **values: int | None) -> DataSettings:
+def settings(folder: Path, **values: int | str | None) -> DataSettings:
     return DataSettings(dataset="text", folder=str(folder), **{"num_validation": None, **values})
 
 
@@ -112,6 +113,27 @@ def test_files_that_are_no_text_are_named(damage: Callable[[Path], None], messag
 def test_a_text_cannot_be_cut_to_more_than_it_has(cut: dict[str, int], message: str, folder: Path) -> None:
     with pytest.raises(UserError, match=message):
         prepared(folder, **cut)
+
+
+def test_a_text_may_be_read_character_by_character(folder: Path) -> None:
+    """Lines lose the spaces at their ends, `<unk>` is spelt out."""
+    (folder / "valid.txt").write_text("b a\n")
+    place = prepare_data(settings(folder, symbols="characters"), folder / "cache")
+    train, validation, characters = (np.load(place / f"{name}.npy") for name in ("train", "validation", "vocabulary"))
+    assert "".join(characters[train[:-1]]) == "a b b <unk><eos>b c" and characters[train[-1]] == "<eos>"
+    assert characters[validation].tolist() == ["b", " ", "a", "<eos>"]
+    assert prepare_data(settings(folder), folder / "cache") != place
+
+
+@pytest.mark.data
+def test_characters_of_penn_treebank_have_the_published_numbers(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    place = prepare_data(settings(real_data("ptb"), symbols="characters"), tmp_path)
+    train, validation, characters = (np.load(place / f"{name}.npy") for name in ("train", "validation", "vocabulary"))
+    assert (len(train), len(validation), len(characters)) == (5_017_482, 393_042, 50)
+    test = encode_file(real_data("ptb") / "ptb.test.txt", characters.tolist(), "characters")
+    assert len(test) == 442_423
 
 
 @pytest.mark.data

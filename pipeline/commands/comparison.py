@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.command_options import (
+from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
     DataOption,
@@ -15,10 +15,10 @@ from pipeline.command_options import (
     TableOption,
     configured,
 )
-from pipeline.stage_commands import going_on
+from pipeline.commands.stages import going_on
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(compare)
 
 

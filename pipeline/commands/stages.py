@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.command_options import ClusterOption, SiteOption
-from pipeline.errors import DiskError, UserError
+from pipeline.commands.options import ClusterOption, SiteOption
+from pipeline.errors import UserError
 from pipeline.exit_codes import exit_codes
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run, such 
 RetryOption = Annotated[bool, typer.Option("--retry", help="Train again what failed before.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(final)
     app.command()(ablate)
 
@@ -120,7 +120,7 @@ def going_on(log: Path | None = None) -> Iterator[None]:
         except KeyboardInterrupt:
             typer.echo(f"\nInterrupted. {go_on}", err=True)
             raise typer.Exit(130) from None
-        except (UserError, DiskError, typer.Exit, BrokenPipeError):
+        except (UserError, typer.Exit, BrokenPipeError):
             raise
         except Exception as error:
             if log is None or not log.exists():

@@ -1,35 +1,32 @@
 """Draw a convolutional architecture in the manner of Figure 7: layers in a column, skip connections as arcs."""
 
-from pathlib import Path
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from models.conv_architecture import ConvArchitecture
 from models.conv_layers import Layer
+from pipeline.report.plots import BLUE, BOX, MUTED, ORANGE, PLAIN, new_figure
 
 BOX_WIDTH, BOX_HEIGHT = 3.4, 0.6
 
 
-def draw_architecture(architecture: ConvArchitecture, title: str, path: Path) -> Path:
-    """Write a picture of the network, the image at the bottom, the classifier on top, pooling points as lines."""
+def network_figure(architecture: ConvArchitecture) -> Figure:
+    """A picture of the network, the image at the bottom, the classifier on top, pooling points as lines."""
     rate = architecture.learning_rate
     labels = ["image", *map(_label, architecture.layers)]
     labels.append("classifier" if rate is None else f"classifier, learning rate {rate:g}")
-    figure, axes = plt.subplots(figsize=(6, 0.62 * len(labels) + 0.8), layout="constrained")
+    figure = new_figure(4.6, 0.46 * len(labels) + 0.3)
+    axes = figure.subplots()
     for level, label in enumerate(labels):
         _box(axes, level, label, plain=0 < level < len(labels) - 1)
     for point in architecture.pool_after:
         _pooling_point(axes, point)
     for source, reader in architecture.connections():
         _arrow(axes, source + 1, reader + 1)  # the image is level 0
-    axes.set(xlim=(-4.2, 4.2), ylim=(-0.6, len(labels) - 0.4), title=title)
-    axes.title.set_fontsize(10)
+    axes.set(xlim=(-4.2, 4.2), ylim=(-0.6, len(labels) - 0.4))
     axes.axis("off")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path
+    return figure
 
 
 def _label(layer: Layer) -> str:
@@ -38,16 +35,14 @@ def _label(layer: Layer) -> str:
 
 def _pooling_point(axes: Axes, level: int) -> None:
     """Across the picture, above a level."""
-    axes.axhline(level + 0.5, color="#c8741a", lw=1.2, ls="--")
-    axes.text(-4.15, level + 0.5, "2×2 max", ha="left", va="bottom", fontsize=7, color="#c8741a")
+    axes.axhline(level + 0.5, color=ORANGE, lw=1.2, ls="--")
+    axes.text(-4.15, level + 0.5, "2×2 max", ha="left", va="bottom", fontsize=7, color=ORANGE)
 
 
 def _box(axes: Axes, level: int, label: str, *, plain: bool) -> None:
     corner = (-BOX_WIDTH / 2, level - BOX_HEIGHT / 2)
-    colour = "#dceef3" if plain else "#eeeeee"
-    axes.add_patch(
-        FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec="#0b6e8a", lw=0.8)
-    )
+    colour = BOX if plain else PLAIN
+    axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec=BLUE, lw=0.8))
     axes.text(0, level, label, ha="center", va="center", fontsize=9)
 
 
@@ -62,5 +57,5 @@ def _arrow(axes: Axes, source: int, target: int) -> None:
         bend = side * min(0.9, 1.6 / span)
     line = f"arc3,rad={bend}"
     axes.add_patch(
-        FancyArrowPatch(start, end, connectionstyle=line, arrowstyle="-|>", mutation_scale=9, color="#555555", lw=0.9)
+        FancyArrowPatch(start, end, connectionstyle=line, arrowstyle="-|>", mutation_scale=9, color=MUTED, lw=0.9)
     )

@@ -1,0 +1,61 @@
+"""The time left of a run, as its driver sees it: of the search under way and of the control after it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.configuration import Configuration
+from pipeline.rows import Row
+from pipeline.time_left import Child, child_of, seconds_left, workers_at_work
+from pipeline.workload import children_to_come
+from tasks.waves import depth_at
+
+PAUSE = 1.0  # seconds at least between two estimates
+SHARE = 0.02  # of the time may go into estimates
+
+
+class Clock:
+    """Takes in the children of one search as they end; `earlier` ended before, in this search or in the one before."""
+
+    def __init__(self, configuration: Configuration, ended: Sequence[int], earlier: Sequence[Child]) -> None:
+        self.children = list(earlier)
+        self._ended = set(ended)
+        to_come = children_to_come(configuration, self._ended)
+        self._search, self._to_come = dict(to_come.search), to_come
+        self._settings = configuration.search
+        self._since = self._estimated_at = time.time()
+        self._left: float | None = None
+        self._known, self._pause = 0, PAUSE
+        self._drawn = 0
+
+    def wave_started(self, size: int) -> None:
+        """So many children have been submitted."""
+        self._drawn += size
+
+    def child_ended(self, row: Row) -> None:
+        """A row of `results`."""
+        depth = depth_at(row["trial_id"], self._settings)
+        if row["trial_id"] not in self._ended:  # one that had failed before is trained again
+            self._search[depth] -= 1
+        self._drawn -= 1
+        if row["attempts"]:
+            self.children.append(child_of(row, depth))
+
+    def seconds_left(self) -> float | None:
+        """Of the whole run; an estimate is made now and then, and counts down until the next child ends."""
+        now = time.time()
+        if len(self.children) > self._known and (self._left is None or now - self._estimated_at >= self._pause):
+            self._known, self._estimated_at = len(self.children), now
+            self._left = seconds_left(
+                self.children,
+                replace(self._to_come, search=self._search),
+                under_way=self._drawn,
+                since=self._since,
+                now=now,
+            )
+            self._pause = max(PAUSE, (time.time() - now) / SHARE)
+        return None if self._left is None else max(0.0, self._left - (now - self._estimated_at))
+
+    def workers(self) -> int:
+        """Workers that have not been silent for longer than any child took."""
+        return workers_at_work([child for child in self.children if child.ended_at >= self._since], time.time())

@@ -1,0 +1,211 @@
+"""`wavenas list | top | show | diff | tail`: looking at runs, also while they are going on and from other machines."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.exit_codes import exit_codes
+
+EPOCH_FIGURES = ("train_loss", "train_metric", "validation_loss", "validation_metric", "learning_rate")
+FOLLOW_SECONDS = 1.0
+WIDE = 400  # columns, where no screen limits them
+
+
+def existing(folder: Path) -> Path:
+    """The folder of a run: as given, or a name in runs/."""
+    return Path("runs") / folder if not folder.exists() and (Path("runs") / folder).exists() else folder
+
+
+Run = Annotated[Path, typer.Argument(help="Folder of the run, or its name in runs/.", metavar="RUN", callback=existing)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(status)
+    app.command("list")(list_runs)
+    app.command()(top)
+    app.command()(show)
+    app.command()(diff)
+    app.command()(tail)
+
+
+def status(run: Run, as_json: AsJson = False) -> None:
+    """Tell how far a run is, also while it is going on."""
+    with exit_codes():
+        from pipeline.status import status_of, status_text
+
+        typer.echo(_json(status_of(run)) if as_json else status_text(run))
+
+
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder with runs.")] = Path("runs"), as_json: AsJson = False
+) -> None:
+    """List the runs of a folder: how far each is, and the best it found."""
+    with exit_codes():
+        from pipeline.errors import UserError
+        from pipeline.status import status_of
+
+        runs: list[dict[str, Any]] = []
+        for config in sorted(folder.glob("*/config.json")):
+            try:
+                runs.append(status_of(config.parent))
+            except UserError as error:
+                runs.append({"run": str(config.parent), "state": "unreadable", "problem": str(error)})
+        if as_json:
+            typer.echo(_json(runs))
+            return
+        rows = [_list_row(run) for run in runs]
+        _print_table(["run", "state", "children", "failed", "best"], rows, f"no runs in {folder}", "llrrl")
+
+
+def top(
+    run: Run,
+    count: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 10,
+    control: Annotated[bool, typer.Option("--control", help="Those of the control.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The best trials of a run, each architecture once."""
+    with exit_codes():
+        from pipeline.progress import format_reward, format_seconds
+        from pipeline.status import top_of
+
+        best = top_of(run / "control" if control else run, count)
+        if as_json:
+            typer.echo(_json(best))
+            return
+        rows = [
+            [str(row["trial_id"]), row["metric_text"].rpartition(" ")[2], format_reward(row["reward"]),
+             _count(row["parameters"]), _count(row["flops"]), format_seconds(row["seconds"]), str(row["wave"])]
+            for row in best
+        ]  # fmt: skip
+        metric = best[0]["metric_text"].rpartition(" ")[0] if best else "metric"
+        names = ["trial", metric, "reward", "parameters", "FLOPs", "time", "wave"]
+        _print_table(names, rows, f"{run}: no child has ended well yet", "r" * len(names))
+
+
+def show(
+    run: Run, trial: Annotated[int, typer.Argument(help="Number of the trial.", min=0)], as_json: AsJson = False
+) -> None:
+    """One trial: its architecture, how its training went, and why it failed if it did."""
+    with exit_codes():
+        from pipeline.status import trial_of_run
+
+        told = trial_of_run(run, trial)
+        if as_json:
+            typer.echo(_json(told))
+            return
+        for line in _trial_lines(told):
+            typer.echo(line)
+        epochs = [
+            [str(e["epoch"]), *(f"{e[name]:.4g}" for name in EPOCH_FIGURES), f"{e['seconds']:.1f}"]
+            for e in told["epochs"]
+        ]
+        if epochs:
+            names = ["epoch", *(name.replace("_", " ") for name in EPOCH_FIGURES), "seconds"]
+            _print_table(names, epochs, "", "r" * len(names))
+
+
+def diff(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their names in runs/.", metavar="RUN RUN …")],
+    as_json: AsJson = False,
+) -> None:
+    """Runs side by side: what they found, what it cost, and the settings in which they differ."""
+    with exit_codes():
+        from pipeline.run_state import run_state
+        from pipeline.status import differing_settings, figures_of
+
+        states = [run_state(existing(run)) for run in runs]
+        figures = [figures_of(state) for state in states]
+        settings = differing_settings([state.configuration for state in states])
+        if as_json:
+            typer.echo(_json({"runs": [str(s.folder) for s in states], "figures": figures, "settings": settings}))
+            return
+        rows = [[name, *(_figure(figure[name]) for figure in figures)] for name in figures[0]]
+        rows += [[name, *(_figure(value) for value in values)] for name, values in settings.items()]
+        _print_table(["", *(state.folder.name for state in states)], rows, "", "l" + "r" * len(states))
+
+
+def tail(
+    run: Run,
+    lines: Annotated[int, typer.Option("-n", help="How many lines to begin with.", min=0)] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on while a driver is at work.")] = True,
+) -> None:
+    """The news of a run's log."""
+    with exit_codes():
+        from pipeline.run_folder import is_running, open_run
+
+        paths, _ = open_run(run)
+        if not paths.log.exists():
+            return
+        with paths.log.open(encoding="utf-8", errors="replace") as log:
+            for line in log.readlines()[-lines:] if lines else log.readlines()[:0]:
+                typer.echo(line, nl=False)
+            while follow and is_running(paths):
+                time.sleep(FOLLOW_SECONDS)
+                typer.echo(log.read(), nl=False)
+            typer.echo(log.read(), nl=False)
+
+
+def _list_row(run: dict[str, Any]) -> list[str]:
+    name = Path(run["run"]).name
+    if "problem" in run:
+        return [name, run["state"], "", "", run["problem"]]
+    first = run["searches"][0]
+    ended, wanted = (sum(search[key] for search in run["searches"]) for key in ("ended", "children"))
+    failed = sum(search["failed"] for search in run["searches"])
+    best = first["best"]["metric_text"] if first["best"] else ""
+    return [name, run["state"], f"{ended}/{wanted}", str(failed), best]
+
+
+def _trial_lines(told: dict[str, Any]) -> list[str]:
+    sample, result = told["sample"], told["result"]
+    chance = "" if sample["log_prob"] is None else f", log-probability {sample['log_prob']:.2f}"
+    lines = [f"trial {sample['trial_id']}, wave {sample['wave']}, replica {sample['replica']}{chance}"]
+    if result is None:
+        lines.append("has not ended yet")
+    else:
+        metric = f", {told['metric_text']}" if told["metric_text"] else ""
+        cost = f"; {_count(result['parameters'])} parameters, {_count(result['flops'])} FLOPs"
+        lines.append(f"{result['status']}{metric}, reward {result['reward']:.4g}{cost}")
+        lines.append(f"{result['seconds']:.1f} s on {result['worker']}, {result['attempts']} attempts")
+    lines += ["", told["description"], ""]
+    if result and result["error"]:
+        lines += ["error:", result["error"].strip(), ""]
+    return lines
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, default=str)
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], empty: str, sides: str) -> None:
+    """Columns as wide as they need; where the screen is too narrow, cells take several lines."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        typer.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, side in zip(names, sides, strict=True):
+        table.add_column(name, justify="right" if side == "r" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)

@@ -1,0 +1,3 @@
+"""The report of a run: one HTML page, and each of its figures as SVG, PNG and CSV."""
+
+from pipeline.report.write import write_report as write_report

@@ -1,0 +1,148 @@
+"""Write the report of a run from its tables alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from models.cell_architecture import CellArchitecture
+from models.conv_architecture import ConvArchitecture
+from models.space import SearchSpace
+from pipeline.configuration import Configuration
+from pipeline.files import write_atomically
+from pipeline.progress import format_reward, format_seconds
+from pipeline.report import page as html
+from pipeline.report.draw_cell import cell_figure
+from pipeline.report.draw_network import network_figure
+from pipeline.report.plots import STYLE, Plot, SavedPlot, save
+from pipeline.report.preferences import plot_preferences
+from pipeline.report.published import comparison_with_paper
+from pipeline.report.rewards import plot_best, plot_rewards, searches_of
+from pipeline.report.words import first_figures, sentences
+from pipeline.report.workers import cost_rows, failure_rows, plot_workers
+from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
+from pipeline.summary import (
+    SearchSummary,
+    architecture_of,
+    compare,
+    describe_architecture,
+    metric_text,
+    summarise,
+    summary_text,
+)
+from pipeline.tables import read_table
+
+SHOWN = 3  # of the best architectures
+
+
+def write_report(paths: RunPaths, configuration: Configuration) -> list[Path]:
+    """Write report.html, summary.txt and the figures; returns them. It can be made again at any time."""
+    paths.report.mkdir(exist_ok=True)
+    summary, whole = paths.report / "summary.txt", paths.report / "report.html"
+    write_atomically(summary, (summary_text(paths, configuration) + "\n").encode())
+    search = summarise(paths)
+    name = f"{paths.folder.resolve().name}: experiment {configuration.experiment}"
+    if not search.ranked:
+        text = html.page(
+            name, "no child has ended well yet", [("", html.preformatted(summary_text(paths, configuration)))]
+        )
+        write_atomically(whole, text.encode())
+        return [whole, summary]
+    saved: list[SavedPlot] = []
+    with matplotlib.rc_context(STYLE):
+        sections = list(_sections(paths, configuration, search, saved))
+    task = f"children by {configuration.child.task}, space {configuration.space.function}"
+    write_atomically(whole, html.page(name, task, sections).encode())
+    return [whole, summary, *(path for plot in saved for path in plot.files)]
+
+
+def _sections(
+    paths: RunPaths, configuration: Configuration, search: SearchSummary, saved: list[SavedPlot]
+) -> Iterator[tuple[str, str]]:
+    """(heading, HTML) of each part of the page; plots are saved and put into `saved` on the way."""
+    control = summarise(paths.control)
+
+    def drawn(plot: Plot, *, wide: bool = True) -> str:
+        saved.append(save(plot, paths.report))
+        return html.figure(saved[-1], wide=wide)
+
+    words = "".join(map(html.paragraph, sentences(configuration, search, control)))
+    yield "", html.cards(first_figures(configuration, search, control)) + words
+    searches = searches_of(paths, configuration.search.policy, configuration.search.control)
+    yield (
+        "Reward over time",
+        drawn(plot_rewards(searches)) + drawn(plot_best(searches)) + _control_table(configuration, search, control),
+    )
+    best = search.ranked[:SHOWN]
+    yield "The best architectures", _best_architectures(configuration, best, drawn)
+    if configuration.space.function:  # else it is not ours, and not to be imported
+        space = SearchSpace(configuration.space.function, configuration.space.options)
+        samples = read_table(paths, "samples", ["trial_id", "depth", "tokens"]).to_pylist()
+        if (preferences := plot_preferences(space, samples)) is not None:
+            yield preferences.title, drawn(preferences)
+    results = read_table(paths, "results").to_pylist()
+    if (workers := plot_workers(results)) is not None:
+        yield workers.title, drawn(workers)
+    yield "Cost and failures", _cost_and_failures(paths, configuration, results)
+    if (comparison := figure_6(paths)) is not None:
+        yield "Improvement over other policies (Figure 6)", comparison
+    if (table := comparison_with_paper(paths, configuration, search.ranked[0])) is not None:
+        yield table.title, html.html_table(table.columns, table.published, table.ours)
+
+
+def _control_table(configuration: Configuration, search: SearchSummary, control: SearchSummary) -> str:
+    if not control.ranked:
+        return ""
+    rows = [(name, format_reward(ours), format_reward(theirs)) for name, ours, theirs in compare(search, control)]
+    return html.html_table(("reward", configuration.search.policy, str(configuration.search.control)), rows)
+
+
+def _best_architectures(configuration: Configuration, best: tuple[Row, ...], drawn: Any) -> str:
+    """The best drawn side by side, cells one below the other; in words where they cannot be drawn."""
+    parts, words = [], []
+    for rank, row in enumerate(best, start=1):
+        architecture = architecture_of(configuration, row)
+        caption = f"{rank}. Trial {row['trial_id']}: {metric_text(configuration, row)}{_size(row)}"
+        numbers = [("trial_id", "reward", "metric", "parameters", "flops", "architecture_hash")]
+        numbers += [tuple(row[name] for name in numbers[0])]
+        words.append(html.paragraph(caption) + html.preformatted(describe_architecture(architecture)))
+        if isinstance(architecture, ConvArchitecture):
+            plot = Plot(f"best_{rank}", caption, caption, network_figure(architecture), numbers)
+            parts.append(drawn(plot, wide=False))
+        elif isinstance(architecture, CellArchitecture):
+            parts.append(drawn(Plot(f"best_{rank}", caption, caption, cell_figure(architecture), numbers)))
+    if not parts:
+        return "".join(words)
+    details = f"<details><summary>In words</summary>{''.join(words)}</details>"
+    narrow = isinstance(architecture_of(configuration, best[0]), ConvArchitecture)
+    return (html.side_by_side(parts) if narrow else "".join(parts)) + details
+
+
+def _size(row: Row) -> str:
+    parameters = f", {row['parameters']:,} parameters" if row["parameters"] is not None else ""
+    return parameters + (f", {row['flops']:,} FLOPs" if row["flops"] is not None else "")
+
+
+def _cost_and_failures(paths: RunPaths, configuration: Configuration, results: list[Row]) -> str:
+    threads = configuration.child.threads
+    searches: list[tuple[str, list[Row], int]] = [(configuration.search.policy, results, threads)]
+    if control := read_table(paths.control, "results").to_pylist():
+        searches.append((f"{configuration.search.control} search", control, threads))
+    cost = html.html_table(("search", "children", "cost", "of it on failed children"), cost_rows(searches))
+    lasted = [row["seconds"] for row in results if row["seconds"]]
+    mean = f"A child took {format_seconds(sum(lasted) / len(lasted))} on average." if lasted else ""
+    failures = failure_rows(results)
+    table = html.html_table(("outcome", "children", "the first of them"), failures) if failures else ""
+    return cost + html.paragraph(mean if failures else f"{mean} No child failed, diverged or was too large.") + table
+
+
+def figure_6(paths: RunPaths) -> str | None:
+    """The comparison of policies that a run is part of, where its folder has one."""
+    for folder in (paths.folder, paths.folder.resolve().parent):
+        picture = folder / "comparison.svg"
+        if picture.is_file():
+            svg = picture.read_text(encoding="utf-8")
+            return f'<div class="wide" style="background: #fff">{svg[svg.index("<svg") :]}</div>'
+    return None

@@ -1,0 +1,90 @@
+"""The commands that look at runs, from their files alone."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import type_in
+
+from pipeline.run_folder import driver_lock, open_run
+from pipeline.run_state import run_state
+from pipeline.seals import read_json, write_json
+from pipeline.tables import read_table
+
+
+@pytest.fixture
+def running(finished_run: Path, tmp_path: Path) -> Path:
+    """A run of which a wave is still under way, without a driver."""
+    folder = tmp_path / "running"
+    shutil.copytree(finished_run, folder, ignore=shutil.ignore_patterns(".lock*"))
+    content = read_json(folder / "config.json")
+    content["configuration"]["search"]["samples"] = 200
+    write_json(folder / "config.json", content)
+    return folder
+
+
+def test_status_tells_how_far_a_run_is(finished_run: Path) -> None:
+    output = type_in("status", finished_run)
+    assert "controller: 20 of 20 children in 3 waves, 0 failed" in output
+    assert "best: trial" in output and "Finished" in output and "entropy" in output
+    status = json.loads(type_in("status", finished_run, "--json"))
+    assert status["state"] == "finished" and status["searches"][0]["statuses"] == {"ok": 20}
+
+
+def test_a_run_under_way_tells_its_driver_and_its_time_left(running: Path) -> None:
+    assert "No driver is at work on it. Go on with: " in type_in("status", running)
+    paths, configuration = open_run(running)
+    last = max(row["ended_at"] for row in read_table(paths, "results", ["ended_at"]).to_pylist()).timestamp()
+    with driver_lock(paths):
+        os.utime(paths.owner, (0, 0))  # as if the driver had begun before the first child
+        state = run_state(running, now=last + 0.1)
+    busy = sum(row["seconds"] for row in read_table(paths, "results", ["seconds"]).to_pylist())
+    assert state.state == "running" and state.owner is not None and state.owner.startswith("process ")
+    assert state.seconds_left is not None and 0.3 < state.seconds_left / (busy / 2 * 9) < 3
+    assert configuration.search.samples == 200
+
+
+def test_the_best_trials_are_listed(finished_run: Path) -> None:
+    best = json.loads(type_in("top", finished_run, "-n", "3", "--json"))
+    assert len(best) == 3 and best[0]["reward"] >= best[1]["reward"] >= best[2]["reward"]
+    lines = type_in("top", finished_run, "-n", "3").splitlines()
+    assert "validation accuracy" in lines[0] and len(lines) == 4 and max(map(len, lines)) <= 80
+    assert lines[1].split()[0] == str(best[0]["trial_id"])
+
+
+def test_one_trial_is_shown_whole(finished_run: Path) -> None:
+    output = type_in("show", finished_run, 3)
+    assert "trial 3, wave 0" in output and "Classifier: " in output and "validation metric" in output
+    told = json.loads(type_in("show", finished_run, 3, "--json"))
+    assert told["sample"]["trial_id"] == 3 and len(told["epochs"]) == 2
+    assert "no trial 99; allowed are 0 to 19" in type_in("show", finished_run, 99, expected=2)
+
+
+def test_runs_are_told_apart(finished_run: Path, running: Path) -> None:
+    told = json.loads(type_in("diff", finished_run, running, "--json"))
+    assert told["settings"] == {"search.samples": [20, 200]} and told["figures"][0]["children"] == 20
+    output = type_in("diff", finished_run, running)
+    assert "search.samples" in output and "interrupted" in output
+
+
+def test_runs_of_a_folder_are_listed(running: Path) -> None:
+    (running.parent / "damaged").mkdir()
+    (running.parent / "damaged" / "config.json").write_text("{")
+    output = type_in("list", running.parent)
+    assert "20/200" in output and "interrupted" in output and "unreadable" in output
+    assert len(json.loads(type_in("list", running.parent, "--json"))) == 2
+    assert "no runs in" in type_in("list", running.parent / "nowhere")
+
+
+def test_the_end_of_the_log_is_told(finished_run: Path) -> None:
+    assert type_in("tail", finished_run, "-n", "1").strip().endswith("INFO finished")
+
+
+def test_a_run_goes_by_its_name(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.parent.joinpath("runs").mkdir()
+    running.rename(running.parent / "runs" / "mine")
+    monkeypatch.chdir(running.parent)
+    assert "runs/mine: experiment digits" in type_in("status", "mine")
+    assert "no run there" in type_in("status", "nothing", expected=2)

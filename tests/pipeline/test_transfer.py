@@ -1,0 +1,167 @@
+"""Transfers from the command line: a cell against an LSTM, on characters and in translation."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import type_in
+
+from models.presets import nascell
+from pipeline.errors import UserError
+from pipeline.transfer import add_test, bits
+from pipeline.transfer_translation import bleu
+
+LINES = [
+    " ".join("abcdefghijkl"[(7 * line + 5 * place**2) % 12] for place in range(1 + line % 4)) for line in range(24)
+]
+TEXT = "".join(f"{line}\n" for line in LINES)
+LETTERS = [
+    f"--set={setting}"
+    for setting in (
+        "language.parameters=1500", "language.embedding_size=4", "language.epochs=3", "language.batch_size=4",
+        "language.steps=10", "language.init_range=0.2", "language.learning_rate=0.03", "cluster.workers=1",
+        "cluster.processes=false", "child.precision=float32",
+    )
+]  # fmt: skip
+PAIRS = [
+    f"--set={setting}"
+    for setting in (
+        "translation.encoder_layers=1", "translation.decoder_layers=1", "translation.hidden_units=8",
+        "translation.embedding_size=6", "translation.epochs=3", "translation.learning_rate=0.02",
+        "translation.batch_size=4", "translation.beam_width=2", "translation.init_range=0.3",
+        "cluster.workers=1", "cluster.processes=false", "child.precision=float32",
+    )
+]  # fmt: skip
+CHANCE = ["seconds", "worker", "ended_at", "test_opened_at"]  # what may differ between equal trainings
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Two languages, and a text for characters, in one folder."""
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text(TEXT)
+        (tmp_path / f"{split}.en").write_text(TEXT)
+        (tmp_path / f"{split}.de").write_text(TEXT.upper())
+    return tmp_path
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / name).sort_values("training", ignore_index=True)
+
+
+def test_characters_are_told_in_bits_and_tested_once(text: Path) -> None:
+    folder = text / "run"
+    command = ["transfer", "characters", folder, "--cell", "nascell", "--data", text, *LETTERS]
+    output = type_in(*command)
+    rows = table(folder, "transfer_characters")
+    assert rows.cell.tolist() == ["NASCell", "LSTM"] and (rows.status == "ok").all()
+    assert rows.validation_bits.tolist() == pytest.approx([math.log2(metric) for metric in rows.metric])
+    assert rows.test_bits.tolist() == pytest.approx(rows.validation_bits.tolist(), rel=1e-5)  # the texts are equal
+    assert rows.parameters.max() / rows.parameters.min() < 1.15
+    assert f"NASCell, {rows.parameters[0]:,} parameters: validation {rows.validation_bits[0]:.3f}" in output
+    assert (folder / "report" / "transfer_characters.txt").read_text() in output
+    assert len(pd.read_parquet(folder / "transfer_characters_epochs")) == 6
+    assert not (folder / "test-split").exists() and not list((folder / "children").iterdir())
+    (text / "test.txt").write_text("never read again \0")
+    assert f"{rows.test_bits[0]:.3f}" in type_in(*command)
+    pd.testing.assert_frame_equal(table(folder, "transfer_characters"), rows)
+
+
+def test_a_translation_is_told_in_bleu_and_can_be_read(text: Path) -> None:
+    folder = text / "run"
+    (text / "cell.json").write_text(json.dumps(nascell().to_json()))
+    command = ["transfer", "translation", folder, "--cell", text / "cell.json", "--data", text, *PAIRS]
+    output = type_in(*command)
+    rows = table(folder, "transfer_translation")
+    assert rows.cell.tolist() == ["cell", "LSTM"] and (rows.status == "ok").all()
+    assert "BLEU from en to de" in output and "tok:none" in rows.signature[0]
+    for row in rows.itertuples():
+        told = (folder / row.translations / "test.de").read_text().splitlines()
+        assert len(told) == len(LINES)
+        assert row.test_bleu == pytest.approx(bleu(told, (text / "test.de").read_text().splitlines())[0])
+        assert row.validation_bleu == row.test_bleu  # the sentences are equal
+        assert row.test_loss == pytest.approx(math.log(row.metric), rel=1e-5)
+    again = text / "again"
+    type_in(*command[:2], again, *command[3:])
+    other = table(again, "transfer_translation").drop(columns=CHANCE)
+    pd.testing.assert_frame_equal(other, rows.drop(columns=CHANCE), check_exact=True)
+    assert type_in(*command).endswith(output.partition("BLEU")[2])  # nothing is trained or tested again
+
+
+def test_the_best_cell_of_a_search_is_transferred(text: Path) -> None:
+    settings = ["language.hidden_units=4", "language.learning_rate=0.1", "cluster.workers=1", "cluster.processes=false"]
+    settings += ["search.control=none", "data.vocabulary=none", "data.num_train=none", "data.num_validation=none"]
+    sets = [f"--set={setting}" for setting in settings]
+    type_in("run", "--experiment", "ptb_small", "--run", text / "run", "--data", text, "--samples", "4", *sets)
+    type_in("transfer", "characters", text / "run", *LETTERS[:-3])
+    rows = table(text / "run", "transfer_characters")
+    results = pd.read_parquet(text / "run" / "results").merge(pd.read_parquet(text / "run" / "samples"), on="trial_id")
+    best = results.loc[results.reward.idxmax()]
+    assert rows.cell[0] == f"trial {best.trial_id}" and rows.architecture[0] == best.architecture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["characters", "run"], "no run there"),
+        (["characters", "run", "--cell", "gru"], "--cell gru: allowed are nascell, lstm, rnn and a JSON file"),
+        (["characters", "run", "--cell", "train.txt"], "train.txt: not a cell as JSON"),
+        (["characters", "run", "--cell", "lstm", "--size", "huge"], "--size huge: allowed are small, large"),
+        (["translation", "run", "--cell", "lstm", "--data", ".", "--target", "fr"], "train.fr and found none"),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "translation.dropout=1.5"],
+            "translation.dropout",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said(
+    arguments: list[str], message: str, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(text)
+    assert message in " ".join(type_in("transfer", *arguments, expected=2).split())
+
+
+class Recorder:
+    """Takes the place of a stage's table."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+
+    def record(self, row: dict[str, object]) -> None:
+        self.rows.append(row)
+
+
+def test_that_the_test_split_is_opened_is_durable_before_it_is_read() -> None:
+    study, row = Recorder(), {"status": "ok", "test_opened_at": None, "test_bits": None}
+
+    def killed() -> dict[str, object]:
+        assert study.rows[-1]["test_opened_at"] is not None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_test(study, row, killed)  # type: ignore[arg-type]
+    lost = study.rows[-1]
+    assert add_test(study, lost, killed) == lost and len(study.rows) == 1  # type: ignore[arg-type]
+
+
+def test_a_test_split_that_could_not_be_read_may_be_opened_again() -> None:
+    study, row = Recorder(), {"status": "ok", "test_opened_at": None, "test_bits": None}
+
+    def unreadable() -> dict[str, object]:
+        raise UserError("test.txt: has no words")
+
+    with pytest.raises(UserError):
+        add_test(study, row, unreadable)  # type: ignore[arg-type]
+    assert study.rows[-1] == row
+    assert add_test(study, row, lambda: {"test_bits": 1.5})["test_bits"] == 1.5  # type: ignore[arg-type]
+    diverged = {**row, "status": "diverged"}
+    assert add_test(study, diverged, unreadable) == diverged  # type: ignore[arg-type]
+
+
+def test_bits_and_bleu() -> None:
+    assert bits(math.log(8)) == pytest.approx(3)
+    sentence = "the quick brown fox jumps ."
+    assert bleu([sentence], [sentence])[0] == pytest.approx(100)
+    assert bleu(["the quick brown fox jumps."], [sentence])[0] < 100  # words are what stands between spaces

@@ -80,13 +80,15 @@ def search_children(paths: RunPaths, configuration: Configuration) -> list[Child
 def _search_progress(paths: RunPaths, configuration: Configuration) -> SearchProgress:
     results = read_table(paths, "results", ["status", "reward"]).to_pylist()
     updates = read_table(paths, "updates").to_pylist()
+    numbers = [path.stem.removeprefix("step-") for path in paths.checkpoints.glob("step-*.pt")]
+    committed = max((int(number) for number in numbers if number.isdecimal()), default=0)
     return SearchProgress(
         policy=configuration.search.policy,
         paths=paths,
         configuration=configuration,
         drawn=read_table(paths, "samples", ["trial_id"]).num_rows,
         ended=len(results),
-        taken_in=sum(row["num_ok"] + row["num_failed"] for row in updates),
+        taken_in=sum(row["num_ok"] + row["num_failed"] for row in updates if row["policy_version"] <= committed),
         updates=tuple(updates),
         statuses=Counter(row["status"] for row in results),
         rewards=tuple(row["reward"] for row in results if row["status"] in COUNTED),

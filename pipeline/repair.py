@@ -49,10 +49,11 @@ def _repair_files(paths: RunPaths, aside: SetAside) -> Iterator[str]:
             raise UserError(f"{finding.what}: {finding.problem}; this cannot be repaired")
     for finding in findings:
         if finding.damaged is not None:
-            lines = whole_lines(paths.journal) if finding.damaged == paths.journal else b""
+            is_journal = finding.damaged.suffix == paths.journal.suffix
+            lines = whole_lines(finding.damaged) if is_journal else b""
             aside.move(finding.damaged)
-            if finding.damaged == paths.journal:
-                write_atomically(paths.journal, lines)
+            if is_journal:
+                write_atomically(finding.damaged, lines)
             yield f"set aside {finding.what}: {finding.problem}"
     for path, other in ((paths.config, paths.config_copy), (paths.config_copy, paths.config)):
         if not path.exists() and other.exists():

@@ -138,6 +138,7 @@ UPDATES = TableSchema(
         ("seconds", pa.float64(), "from the start of the wave or minibatch, or of its resumption, to this step"),
     ),
 )
+SPARSE = tuple(name for name in RESULTS.sparse if name != "reused_from")
 OUTCOME = tuple(column for column in RESULTS.columns if column[0] not in ("wave", "reused_from"))
 
 
@@ -145,7 +146,7 @@ def stage(
     name: str,
     row: str,
     columns: tuple[tuple[str, pa.DataType, str], ...],
-    sparse: tuple[str, ...] = ("parameters", "flops"),
+    sparse: tuple[str, ...] = (),
 ) -> tuple[TableSchema, TableSchema]:
     """The table of a stage after the search, with columns of its own, and that of the epochs of its trainings."""
     number = ("training", pa.int64(), "number of the training within the stage, from 0")
@@ -154,7 +155,7 @@ def stage(
         ("name", pa.string(), "the training in words"),
         ("weights", pa.string(), "file in the run folder with the trained weights; missing where they were not kept"),
     )
-    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), sparse)
+    main = TableSchema(name, row, ("training",), (number, *told, *columns, *OUTCOME), (*SPARSE, *sparse))
     return main, TableSchema(
         epochs_of(name), "an epoch of a training", ("training", "epoch"), (number, *EPOCHS.columns[1:])
     )
@@ -186,7 +187,7 @@ FINAL = stage(
         ("test_loss", pa.float64(), "mean cross-entropy in nats on the test split; missing but for the test"),
         ("test_metric", pa.float64(), "accuracy, of text perplexity, on the test split; missing but for the test"),
     ),
-    sparse=("parameters", "flops", "tested"),
+    sparse=("tested",),
 )
 ABLATIONS = stage(
     "ablations",

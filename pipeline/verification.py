@@ -71,8 +71,9 @@ def examine_files(paths: RunPaths) -> Iterator[Finding]:
         yield _look(path, _check_config)
     if paths.changes.exists():
         yield _look(paths.changes, read_json)
-    if paths.journal.exists():
-        yield _look(paths.journal, read_journal)
+    for journal in (paths.journal, *map(paths.stage_journal, TABLES)):
+        if journal.exists():
+            yield _look(journal, read_journal)
     for name, schema in TABLES.items():
         for part in part_files(paths.table(name)):
             yield _look(part, lambda part, schema=schema: read_part(part, schema))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import search_table, write_table
+from conftest import search_table, type_in, write_table
 from rich.console import Console
 
 from pipeline.datasets import prepare_data
@@ -111,3 +111,18 @@ def test_a_stage_holds_the_run_folder(run: Path) -> None:
         pass
     with study_of(run), pytest.raises(UserError, match="another driver is at work"), driver_lock(paths):
         pass
+
+
+def test_the_files_of_a_stage_are_verified_and_repaired_too(run: Path) -> None:
+    with study_of(run) as (study, planned):
+        for training in planned:
+            study.train([training])
+    assert f"ok   {run / 'ablations.jsonl'}" in type_in("verify", run)
+    first, second, third = (run / "ablations.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "ablations.jsonl").write_bytes(first + second.replace(b"best 1", b"best 9") + third)
+    assert f"BAD  {run / 'ablations.jsonl'}" in type_in("verify", run, expected=1)
+    type_in("repair", run)
+    assert (run / "ablations.jsonl").read_bytes() == first + third
+    with study_of(run) as (study, planned):
+        assert [row["name"] for row in study.train(planned)] == ["best 0", "best 1", "best 2"]
+    assert ablations(run).name.tolist() == ["best 0", "best 1", "best 2"]

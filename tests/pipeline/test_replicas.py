@@ -11,7 +11,14 @@ import pytest
 import timed_task
 from conftest import assert_replayable, assert_same_run, children_ended, run_here, search_table, type_in, wavenas
 
-ASYNC = {"mode": "async", "replicas": 5, "children_per_replica": 3, "gradients_per_step": 4, "shards": 3}
+ASYNC = {
+    "mode": "async",
+    "max_failed_share": 1,
+    "replicas": 5,
+    "children_per_replica": 3,
+    "gradients_per_step": 4,
+    "shards": 3,
+}
 
 
 def sets(**settings: object) -> list[str]:

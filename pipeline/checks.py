@@ -1,10 +1,6 @@
 """What can be seen to be wrong with a configuration before anything starts."""
 
-import inspect
-import sys
-from contextlib import suppress
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import fields
 
 from cluster.open import check_cluster
 from models.architecture import architecture_hash
@@ -12,32 +8,13 @@ from models.controller import Controller
 from models.space import SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
-from tasks.settings import ChildSettings, LanguageSettings, SpaceSettings
-from tasks.waves import depth_at
+from pipeline.foreign_code import find_own_modules
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, ChildSettings, LanguageSettings, depth_at
 
 TRIED = 20  # architectures drawn of a space, at its first depth and at its last
-LANGUAGE_TASK = "tasks.language_child:train_language_child"
-IMAGE_TASK = ChildSettings().task
 # The other settings in child are of images.
 OF_ANY_CHILD = ("task", "timeout_minutes", "grace_minutes", "checkpoint_minutes", "precision", "threads")
 OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
-
-
-def find_own_modules() -> None:
-    """Let modules in the current folder be imported, here and on the workers that are started from here."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-
-
-def without_foreign_code(configuration: Configuration) -> Configuration:
-    """A configuration for who only looks at a run: a space that is not ours is never imported, since anyone can name
-    any function in a run folder. Its architectures are shown as the tables have them."""
-    module = configuration.space.function.partition(":")[0]
-    if module.startswith("models."):
-        with suppress(ValueError):
-            if inspect.isgeneratorfunction(load_function(configuration.space.function)):
-                return configuration
-    return replace(configuration, space=SpaceSettings(function=""))
 
 
 def check_configuration(configuration: Configuration) -> None:

@@ -8,7 +8,7 @@ from pipeline.configuration import Configuration
 from pipeline.rows import Row
 from pipeline.time_left import Child, child_of, seconds_left, workers_at_work
 from pipeline.workload import children_to_come
-from tasks.waves import depth_at
+from tasks.settings import depth_at
 
 PAUSE = 1.0  # seconds at least between two estimates
 SHARE = 0.02  # of the time may go into estimates

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import comparison, looking, stages, transfer
+from pipeline.commands import comparison, export, looking, stages, transfer, verify
 from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
@@ -23,8 +23,6 @@ from pipeline.commands.options import (
     configured,
 )
 from pipeline.exit_codes import exit_codes
-from pipeline.export_commands import add_to as add_export_commands
-from pipeline.verify_commands import add_to as add_verify_commands
 
 app = typer.Typer(
     help="Neural architecture search with reinforcement learning, as a Dask pipeline.",
@@ -36,6 +34,8 @@ stages.register(app)
 comparison.register(app)
 transfer.register(app)
 looking.register(app)
+export.register(app)
+verify.register(app)
 
 
 @app.command()
@@ -122,8 +122,8 @@ def doctor(
 def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
-        from pipeline.checks import without_foreign_code
         from pipeline.files import writing
+        from pipeline.foreign_code import without_foreign_code
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
 
@@ -149,15 +149,13 @@ def experiments(
             typer.echo(f"{known:22} {(function.__doc__ or '').strip()}")
 
 
-add_export_commands(app)
-add_verify_commands(app)
-
-
 def _console(first_line: str):  # type: ignore[no-untyped-def]
     from rich.console import Console
 
+    from pipeline.console import say
+
     console = Console()
-    console.print(first_line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    say(console, first_line)
     return console
 
 

@@ -17,6 +17,7 @@ from matplotlib import pyplot as plt
 
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
+from pipeline.console import say
 from pipeline.driver import resume_run, start_run
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
@@ -55,7 +56,7 @@ def run_comparison(
     for number, ((policy, seed), search) in enumerate(searches.items(), start=1):
         place = _place(folder, policy, seed)
         if _finish(place, search):
-            _say(console, f"{number} of {len(searches)}: {policy}, seed {seed}: finished, in {place}")
+            say(console, f"{number} of {len(searches)}: {policy}, seed {seed}: finished, in {place}")
     samples = configuration.search.samples
     points = points_of(samples, every or min(400, math.ceil(samples / 12)))
     better = math.copysign(1.0, configuration.search.reward_power)
@@ -66,7 +67,7 @@ def run_comparison(
     _plot(frame, folder)
     text = comparison_text(frame)
     write_atomically(folder / "comparison.txt", (text + "\n").encode())
-    _say(console, f"{text}\nTable and plot: {folder}/comparison.parquet, csv, png, svg")
+    say(console, f"{text}\nTable and plot: {folder}/comparison.parquet, csv, png, svg")
 
 
 def _search(configuration: Configuration, policy: str, seed: int) -> Configuration:
@@ -181,7 +182,3 @@ def _plot(frame: pd.DataFrame, folder: Path) -> None:
         figure.savefig(content, format=kind, dpi=130)
         write_atomically(folder / f"comparison.{kind}", content.getvalue())
     plt.close(figure)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -18,6 +18,7 @@ from models.random_policy import sample_uniformly
 from models.space import SearchSpace
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
+from pipeline.console import say
 from pipeline.datasets import prepare_data
 from pipeline.progress import format_seconds
 from pipeline.run_paths import RunPaths
@@ -26,8 +27,8 @@ from pipeline.submit import Tasks
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
 from tasks.records import Trial, TrialResult
+from tasks.settings import depth_at
 from tasks.trial import run_trial
-from tasks.waves import depth_at
 
 TRIAL_EPOCHS = 2  # the first epoch has costs of its own
 SHORT = 20.0  # seconds
@@ -58,7 +59,7 @@ def examine(configuration: Configuration, runs: Path, console: Console) -> bool:
         for finding in _findings(configuration, paths, data_path, console):
             well = well and not finding.wrong
             mark = "WRONG" if finding.wrong else "ok   "
-            _print(console, f"{mark} {finding.what}: {finding.found}")
+            say(console, f"{mark} {finding.what}: {finding.found}")
     return well
 
 
@@ -68,7 +69,7 @@ def _findings(configuration: Configuration, paths: RunPaths, data_path: Path, co
     try:
         with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
             if cluster.job_script:
-                _print(console, f"A job:\n{cluster.job_script}")
+                say(console, f"A job:\n{cluster.job_script}")
             yield Finding("cluster", cluster.description)
             yield from _worker_findings(configuration, cluster, paths, data_path)
     except ClusterError as error:
@@ -186,7 +187,3 @@ def _child_seconds(configuration: Configuration, result: TrialResult) -> float:
 
 def _told(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 10 else format_seconds(seconds)
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)

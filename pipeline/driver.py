@@ -15,6 +15,7 @@ from pipeline.checks import check_configuration
 from pipeline.children import Children
 from pipeline.clock import Clock
 from pipeline.configuration import Configuration
+from pipeline.console import say
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
 from pipeline.failures import FailureWatch
@@ -75,9 +76,7 @@ def _drive(
         with writing(paths.report):
             write_report(paths, configuration)
         log.info("finished")
-    console.print(
-        f"\n{summary_text(paths, configuration)}\n", highlight=False, soft_wrap=True, markup=False, emoji=False
-    )
+    say(console, f"\n{summary_text(paths, configuration)}\n")
     if not rewards_so_far(paths):
         raise RuntimeError("not one child ended well enough to be rewarded")
 
@@ -93,9 +92,9 @@ def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, 
     with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
         opened = f"{cluster.description}; dashboard at {cluster.client.dashboard_link}"
         log.info(opened)
-        console.print(opened, highlight=False, soft_wrap=True, markup=False)
+        say(console, opened)
         if (size := size_text(configuration)) is not None:
-            console.print(size, highlight=False, soft_wrap=True, markup=False)
+            say(console, size)
         for name, run_paths, run_configuration in searches:
             # a control draws as a policy did that had learned nothing
             like = [] if run_paths == paths else search_children(paths, configuration)[:FEW]

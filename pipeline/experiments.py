@@ -10,6 +10,7 @@ from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.stage_settings import AblationSettings, FinalSettings
 from tasks.settings import (
+    LANGUAGE_TASK,
     ChildSettings,
     ControllerSettings,
     DataSettings,
@@ -92,7 +93,7 @@ def ptb() -> Configuration:
         controller=ControllerSettings(learning_rate=5e-4, baseline_decay=0.99),
         space=SpaceSettings(function="models.cell_space:cell_space"),
         data=DataSettings(dataset="text", num_validation=None),
-        child=ChildSettings(task="tasks.language_child:train_language_child"),
+        child=ChildSettings(task=LANGUAGE_TASK),
         final=FinalSettings(  # Table 2
             parameters=(25_000_000, 32_000_000, 54_000_000), shared_embeddings=(False, True)
         ),

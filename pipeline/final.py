@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.checks import IMAGE_TASK, LANGUAGE_TASK, check_configuration
+from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration, with_settings
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
@@ -24,7 +24,7 @@ from pipeline.study import Planned, open_study
 from pipeline.summary import SearchSummary, architecture_of, metric_text, summarise
 from tasks.records import Trial
 from tasks.seeds import derive_seed
-from tasks.settings import SpaceSettings
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, SpaceSettings
 
 WIDER = "models.variants:more_filters"
 

@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 from models.conv_net import ConvNet
 from models.space import SearchSpace
-from pipeline.checks import IMAGE_TASK, LANGUAGE_TASK, find_own_modules
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
+from pipeline.foreign_code import find_own_modules
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
 from pipeline.summary import summarise
 from pipeline.tables import read_table
+from tasks.child_checkpoint import EACH_EPOCH
 from tasks.language_child import build_model, hidden_units_of
 from tasks.records import Training
-from tasks.settings import DataSettings
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, DataSettings
 from tasks.trial import run_trial
 
 CHANNELS_AND_CLASSES = {"digits": (1, 10), "cifar10": (3, 10)}
-ALWAYS = 1e-9  # minutes between checkpoints: every epoch
 
 
 def best_trial(paths: RunPaths) -> int:
@@ -83,7 +83,7 @@ def train_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
     trial = trial_of(configuration, paths, data_path, _sample(paths, trial_id))
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "child.pt"
-        child = replace(trial.child, checkpoint_minutes=ALWAYS)
+        child = replace(trial.child, checkpoint_minutes=EACH_EPOCH)
         result = run_trial(replace(trial, child=child, checkpoint_path=str(kept)))
         if result.training is None or result.status != "ok":
             raise UserError(f"trial {trial_id} ended with status {result.status}: {result.error or 'no weights'}")

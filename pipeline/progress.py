@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.clock import Clock
+from pipeline.console import say
 from pipeline.errors import UserError
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
@@ -124,7 +125,7 @@ class Progress:
         self._print(line)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        say(self._console, line)
 
     def figures(self) -> str:
         """Best, mean and baseline of the rewards in a few words."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.checks import without_foreign_code
 from pipeline.configuration import Configuration
+from pipeline.foreign_code import without_foreign_code
 from pipeline.rows import Row
 from pipeline.run_folder import is_running, open_run, owner_of
 from pipeline.run_paths import RunPaths
@@ -15,7 +15,7 @@ from pipeline.tables import read_table
 from pipeline.time_left import Child, child_of, seconds_left
 from pipeline.workload import children_to_come
 from tasks.records import COUNTED
-from tasks.waves import depth_at
+from tasks.settings import depth_at
 
 State = Literal["running", "finished", "interrupted"]
 

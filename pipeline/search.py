@@ -17,7 +17,7 @@ from pipeline.submit import Tasks
 from pipeline.tables import Tables, read_table
 from tasks.records import COUNTED, PolicyState, ReduceRequest, Sample, SampleRequest, Trial, TrialResult
 from tasks.seeds import derive_seed
-from tasks.waves import depth_at
+from tasks.settings import depth_at
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.checks import without_foreign_code
 from pipeline.configuration import Configuration, to_dict
 from pipeline.errors import UserError
+from pipeline.foreign_code import without_foreign_code
 from pipeline.progress import format_reward, format_seconds
 from pipeline.rows import Row
 from pipeline.run_folder import open_run, resume_command

@@ -19,6 +19,7 @@ from rich.console import Console
 from cluster.open import open_cluster
 from pipeline.children import Children
 from pipeline.configuration import Configuration
+from pipeline.console import say
 from pipeline.driver import terminated_as_interrupted
 from pipeline.errors import UserError
 from pipeline.progress import format_seconds, log, log_to
@@ -28,9 +29,8 @@ from pipeline.run_paths import RunPaths
 from pipeline.schemas import OUTCOME, epochs_of
 from pipeline.submit import Tasks
 from pipeline.tables import Tables, read_table
+from tasks.child_checkpoint import EACH_EPOCH
 from tasks.records import COUNTED, Trial, TrialResult
-
-EACH_EPOCH = 1e-9  # minutes between checkpoints of a training
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Study:
     def say(self, line: str) -> None:
         """Tell the user, and the log."""
         log.info("%s", line)
-        self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        say(self._console, line)
 
     @property
     def _key(self) -> str:

@@ -8,14 +8,13 @@ from typing import Any
 
 from models.space import SearchSpace
 from models.space_size import space_size
-from pipeline.checks import IMAGE_TASK, LANGUAGE_TASK
 from pipeline.configuration import Configuration
 from pipeline.progress import format_reward
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
 from tasks.records import COUNTED
-from tasks.waves import depth_at
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, depth_at
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from models.architecture import to_json
 from models.cell_architecture import CellArchitecture
 from models.given_cell import cell_from_json
 from models.presets import nascell
+from pipeline.checks import OF_ANY_CHILD
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.experiments import ptb
@@ -24,7 +25,7 @@ from pipeline.study import Study
 from pipeline.summary import architecture_of, summarise
 from tasks.records import Trial
 from tasks.seeds import derive_seed
-from tasks.settings import SpaceSettings
+from tasks.settings import ChildSettings, SpaceSettings
 
 BASELINE = "lstm"
 
@@ -72,6 +73,12 @@ def _given_cell(given: str) -> NamedCell:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a cell as JSON ({error})") from error
     return NamedCell(path.stem, data)
+
+
+def child_of_task(configuration: Configuration, task: str) -> ChildSettings:
+    """A child's settings for another task: those that any task looks at stay, and it takes as long as it takes."""
+    of_any = {name: getattr(configuration.child, name) for name in OF_ANY_CHILD}
+    return ChildSettings(**{**of_any, "task": task, "timeout_minutes": None})
 
 
 def transfer_trial(cell: NamedCell, configuration: Configuration, data_path: Path, repetition: int) -> Trial:

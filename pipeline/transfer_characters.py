@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.checks import LANGUAGE_TASK, OF_ANY_CHILD, check_configuration
+from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration, to_dict
 from pipeline.datasets import prepare_data
 from pipeline.held_out import laid_out, read_test_split
@@ -19,6 +19,7 @@ from pipeline.transfer import (
     add_test,
     bits,
     cells_to_compare,
+    child_of_task,
     columns_of,
     figure,
     tell,
@@ -26,7 +27,7 @@ from pipeline.transfer import (
     transfer_trial,
 )
 from tasks.held_out import HeldOut, evaluate_held_out
-from tasks.settings import ChildSettings, DataSettings, LanguageSettings
+from tasks.settings import LANGUAGE_TASK, DataSettings, LanguageSettings
 
 STAGE = "transfer_characters"
 UNTESTED: Row = dict.fromkeys(("test_opened_at", "validation_bits", "test_bits"))
@@ -52,10 +53,9 @@ SIZES = {"small": SMALL, "large": LARGE}
 def for_characters(configuration: Configuration, size: str, data: Path | None) -> Configuration:
     """A run's configuration with the settings of a model of characters in place of those of its children."""
     folder = str(data.resolve()) if data else configuration.data.folder
-    of_any = {name: getattr(configuration.child, name) for name in OF_ANY_CHILD}
     return replace(
         configuration,
-        child=ChildSettings(**{**of_any, "task": LANGUAGE_TASK, "timeout_minutes": None}),
+        child=child_of_task(configuration, LANGUAGE_TASK),
         data=DataSettings(dataset="text", symbols="characters", num_validation=None, folder=folder),
         language=SIZES[size],
     )

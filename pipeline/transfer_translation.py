@@ -8,7 +8,6 @@ import numpy as np
 from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 
-from pipeline.checks import OF_ANY_CHILD
 from pipeline.configuration import Configuration, to_dict
 from pipeline.datasets import prepare_once
 from pipeline.files import write_atomically
@@ -21,13 +20,14 @@ from pipeline.transfer import (
     NamedCell,
     add_test,
     cells_to_compare,
+    child_of_task,
     columns_of,
     figure,
     tell,
     told,
     transfer_trial,
 )
-from tasks.settings import ChildSettings, DataSettings
+from tasks.settings import DataSettings
 from tasks.translation_child import HeldOutPairs, Translations, translate_held_out
 
 STAGE = "transfer_translation"
@@ -39,8 +39,7 @@ TASK = "tasks.translation_child:train_translation_child"
 
 def for_translation(configuration: Configuration) -> Configuration:
     """A run's configuration with what trains a translation model in place of its children's."""
-    of_any = {name: getattr(configuration.child, name) for name in OF_ANY_CHILD}
-    child = ChildSettings(**{**of_any, "task": TASK, "timeout_minutes": None})
+    child = child_of_task(configuration, TASK)
     return replace(configuration, child=child, data=DataSettings(dataset="text"))
 
 

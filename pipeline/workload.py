@@ -5,14 +5,11 @@ from collections.abc import Collection
 from functools import partial
 from statistics import fmean
 
-from models.conv_net import ConvNet
-from models.cost import network_cost
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
-from pipeline.checks import IMAGE_TASK
 from pipeline.configuration import Configuration
 from pipeline.time_left import ToCome
-from tasks.waves import depth_at
+from tasks.settings import IMAGE_TASK, depth_at
 
 DRAWN = 6  # networks by chance at a depth, to learn what one costs
 CHANNELS, CLASSES = 3, 10
@@ -42,6 +39,9 @@ def flops_by_depth(configuration: Configuration) -> dict[int, float]:
 
 
 def _flops(space: SearchSpace, depth: int, pixels: int) -> float:
+    from models.conv_net import ConvNet  # looking at a run does without torch
+    from models.cost import network_cost
+
     paths = space.paths(depth, DRAWN)
     sample_uniformly(paths, seed=0)
     builders = [partial(ConvNet, path.architecture, CHANNELS, CLASSES) for path in paths]

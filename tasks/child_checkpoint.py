@@ -17,6 +17,8 @@ from tasks.sealed import seal, unseal
 
 log = logging.getLogger(__name__)
 
+EACH_EPOCH = 1e-9  # minutes between checkpoints, for trainings that keep each epoch
+
 
 class Stateful(Protocol):
     """A network or an optimizer."""

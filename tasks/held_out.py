@@ -14,6 +14,7 @@ from tasks import image_child, language_child
 from tasks.data import ImageSplit, load_images
 from tasks.device import pick_device, pick_precision, prepare_process
 from tasks.records import Trial
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK
 from tasks.text_data import load_text
 from tasks.weights import load_weights
 
@@ -70,6 +71,6 @@ def _read(request: HeldOut, name: str) -> np.ndarray:
 
 # By the task that trained the network.
 EVALUATIONS: dict[str, Callable[[Any, HeldOut], tuple[float, float]]] = {
-    "tasks.image_child:train_image_child": _evaluate_images,
-    "tasks.language_child:train_language_child": _evaluate_text,
+    IMAGE_TASK: _evaluate_images,
+    LANGUAGE_TASK: _evaluate_text,
 }

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+IMAGE_TASK = "tasks.image_child:train_image_child"
+LANGUAGE_TASK = "tasks.language_child:train_language_child"
+
 
 def _not_zero(value: float) -> float:
     if value == 0:
@@ -97,7 +100,7 @@ class DataSettings:
 class ChildSettings:
     """What trains a child, and how one for images is trained (section 4.1, DenseNet's settings)."""
 
-    task: str = "tasks.image_child:train_image_child"  # module:function
+    task: str = IMAGE_TASK  # module:function
     epochs: Positive = 50  # section 4.1
     batch_size: Positive = 64  # DenseNet
     learning_rate: PositiveFloat = 0.1  # section 4.1
@@ -150,3 +153,9 @@ class LanguageSettings:
     constant_epochs: NotNegative = 6  # before the rate begins to drop
     rate_divisor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2  # each epoch from then on
     clip_norm: PositiveFloat = 5.0  # of the gradient
+
+
+def depth_at(num_samples: int, settings: SearchSettings) -> int:
+    """Layers of the next child once `num_samples` were drawn (section 4.1: 6, and 2 more every 1,600 samples)."""
+    depth = settings.depth + settings.depth_increment * (num_samples // settings.depth_every)
+    return depth if settings.max_depth is None else min(depth, settings.max_depth)

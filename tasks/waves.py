@@ -11,7 +11,6 @@ from models.evolution import Individual, sample_by_evolution
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
 from tasks.records import Gradient, PolicyState, ReduceRequest, Sample, SampleRequest, Update
-from tasks.settings import SearchSettings
 from tasks.shards import take_step
 
 
@@ -94,9 +93,3 @@ def _controller(request: SampleRequest | ReduceRequest) -> Controller:
     if request.state.parameters:
         controller.load_parameters({name: torch.tensor(weight) for name, weight in request.state.parameters.items()})
     return controller
-
-
-def depth_at(num_samples: int, settings: SearchSettings) -> int:
-    """Layers of the next child once `num_samples` were drawn (section 4.1: 6, and 2 more every 1,600 samples)."""
-    depth = settings.depth + settings.depth_increment * (num_samples // settings.depth_every)
-    return depth if settings.max_depth is None else min(depth, settings.max_depth)

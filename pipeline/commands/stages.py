@@ -84,8 +84,8 @@ def _open(
     """The configuration of a run with other settings of one stage, and a console."""
     from rich.console import Console
 
-    from pipeline.checks import find_own_modules
     from pipeline.configuration import override, with_settings
+    from pipeline.foreign_code import find_own_modules
     from pipeline.run_folder import open_run
     from pipeline.site import with_other_cluster
 

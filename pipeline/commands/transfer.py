@@ -86,7 +86,7 @@ def translation(
 
 
 def _on_cluster(run: "Configuration", site: Path | None, cluster: str | None) -> "Configuration":
-    from pipeline.checks import find_own_modules
+    from pipeline.foreign_code import find_own_modules
     from pipeline.site import with_other_cluster
 
     find_own_modules()

@@ -9,8 +9,8 @@ import torch
 from models.controller import Controller
 from models.space import Anchor, Choice, Decisions, SearchSpace
 from tasks.records import PolicyState, ReduceRequest, SampleRequest, Update
-from tasks.settings import ControllerSettings, EvolutionSettings, SearchSettings, SpaceSettings
-from tasks.waves import depth_at, reduce_wave, sample_wave
+from tasks.settings import ControllerSettings, EvolutionSettings, SearchSettings, SpaceSettings, depth_at
+from tasks.waves import reduce_wave, sample_wave
 
 DECAY = 0.8
 SETTINGS = ControllerSettings(hidden_units=6, init_range=0.5, learning_rate=0.01, baseline_decay=DECAY)

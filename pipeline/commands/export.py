@@ -5,8 +5,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.options import RunFolder
 from pipeline.errors import DiskError, UserError
 from pipeline.exit_codes import exit_codes
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(export)
+    app.command()(export_trials)
 
 
 def export(
@@ -41,7 +47,7 @@ def export(
 
 
 def export_trials(
-    folder: Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")],
+    folder: RunFolder,
     form: Annotated[str, typer.Option("--format", help="csv or jsonl.", metavar="FORMAT")] = "csv",
     to: Annotated[Path | None, typer.Option(help="File to write; printed if not given.", metavar="FILE")] = None,
 ) -> None:
@@ -60,9 +66,3 @@ def export_trials(
             write_atomically(to, "".join(f"{line}\n" for line in lines).encode())
         except DiskError as error:
             raise UserError(str(error)) from error
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(export)
-    app.command()(export_trials)

@@ -1,16 +1,12 @@
 """`wavenas verify` and `wavenas repair`: whether a run folder is whole, and what to do where it is not."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from pipeline.commands.options import RunFolder
 from pipeline.exit_codes import exit_codes
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
 
-
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(repair)
 

@@ -1,0 +1,28 @@
+"""Modules that a run names but this project does not have: who may import them, and when."""
+
+import inspect
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from models.space import load_function
+from pipeline.configuration import Configuration
+from tasks.settings import SpaceSettings
+
+
+def find_own_modules() -> None:
+    """Let modules in the current folder be imported, here and on the workers that are started from here."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+
+
+def without_foreign_code(configuration: Configuration) -> Configuration:
+    """A configuration for who only looks at a run: a space that is not ours is never imported, since anyone can name
+    any function in a run folder. Its architectures are shown as the tables have them."""
+    module = configuration.space.function.partition(":")[0]
+    if module.startswith("models."):
+        with suppress(ValueError):
+            if inspect.isgeneratorfunction(load_function(configuration.space.function)):
+                return configuration
+    return replace(configuration, space=SpaceSettings(function=""))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from pipeline.checkpoints import load_checkpoint
@@ -120,10 +121,13 @@ def assert_replayable(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny search that nothing disturbed. Not to be changed."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    output = run_quietly(tiny_run(folder))
-    (folder / "output.txt").write_text(output)
+    """A tiny search that nothing disturbed, for all processes that test. Not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = common / "finished"
+    with FileLock(common / "finished.lock"):
+        if not (output := folder / "output.txt").exists():
+            output.write_text(run_quietly(tiny_run(folder)))
     return folder
 
 

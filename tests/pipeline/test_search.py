@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import assert_same_run, children_ended, run_here, run_quietly, tiny_run, type_in, wavenas
+from conftest import IN_THIS_PROCESS, assert_same_run, children_ended, run_here, run_quietly, tiny_run, type_in, wavenas
 
 from models.space import SearchSpace
 from pipeline.run_folder import driver_lock
@@ -163,7 +163,7 @@ def test_a_child_whose_worker_keeps_dying_is_lost(tmp_path: Path) -> None:
 
 def test_a_child_whose_worker_dies_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     few = ["search.samples=2", "search.children_per_replica=2", "child.epochs=8"]
-    run_here(tmp_path / "reference", *few)
+    run_here(tmp_path / "reference", *few, *IN_THIS_PROCESS)
     task = ["child.task=deadly_task:die_once_kept", "child.checkpoint_minutes=1e-9"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     command = tiny_run(tmp_path / "run", *few, *task)

@@ -34,7 +34,7 @@ def run_peer(package: str, script: str, *arguments: object) -> dict[str, Any]:
     if reason := install(package):
         return {"absent": reason}
     command = [str((ENVIRONMENT / "bin" / "python").absolute()), str(SCRIPTS / script), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if ended.returncode:
         return {"absent": f"{script} failed: {ended.stderr.strip().splitlines()[-1]}"}
     measured: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])

@@ -62,7 +62,7 @@ test: $(READY)
 
 # Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
 test-faults: $(READY)
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -n auto --dist loadfile -m faults
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

@@ -40,4 +40,4 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
 
 def output_in(folder: Path | None) -> dict[str, str]:
     """Have processes on this machine print into files of a folder: a child may print megabytes."""
-    return {f"distributed.nanny.pre-spawn-environ.{OUTPUT}": str(folder.resolve())} if folder else {}
+    return {f"distributed.nanny.environ.{OUTPUT}": str(folder.resolve())} if folder else {}

@@ -97,7 +97,7 @@ def test_interrupted_in_its_report_the_run_is_done_and_its_report_made_by_resume
     number: int, undisturbed: Path, table: Path, tmp_path: Path
 ) -> None:
     folder, output = tmp_path / "run", tmp_path / "output.txt"
-    struck = Moment("pipeline.report:summary_text", numbers=(number,))
+    struck = Moment("pipeline.report.write:summary_text", numbers=(number,))
     assert drive(start_command(folder, table), output, struck) == 130, output.read_text()
     assert not (folder / "report" / "rewards.png").exists()
     assert_same_run(folder, undisturbed)

@@ -44,7 +44,7 @@ def fill(disk: Path, leave: int) -> Path:
     return disk / "ballast"
 
 
-@pytest.mark.parametrize("leave", [90, *(pytest.param(leave, marks=pytest.mark.faults) for leave in (50, 70, 140))])
+@pytest.mark.parametrize("leave", [90, *(pytest.param(leave, marks=pytest.mark.faults) for leave in (60, 70, 140))])
 def test_a_run_whose_disk_fills_up_ends_and_goes_on_once_there_is_room(
     leave: int, table: Path, tmp_path: Path, small_disk: Callable[..., Path]
 ) -> None:

@@ -3,6 +3,7 @@
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
 #   make verify RUN=NAME    make repair RUN=NAME
 #   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
+#   make transfer RUN=NAME [TO=characters] [DATA=FOLDER]    make transfer RUN=NAME TO=translation DATA=FOLDER
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,11 +12,11 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair final ablate compare all-stages test test-faults test-gpu test-slurm bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair final ablate transfer compare all-stages test test-faults test-gpu test-slurm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 setup: $(READY)
 
@@ -38,6 +39,10 @@ resume final ablate: WHICH = $(WHERE) $(ARGS)
 resume report status verify repair final ablate: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
+
+transfer: $(READY)
+	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
+	@$(BIN)/python -m pipeline transfer $(or $(TO),characters) runs/$(RUN) $(if $(DATA),--data $(DATA)) $(WHERE) $(ARGS)
 
 compare: $(READY)
 	@$(BIN)/python -m pipeline compare runs/$(or $(RUN),$(EXPERIMENT)-compared) --experiment $(EXPERIMENT) \

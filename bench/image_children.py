@@ -97,7 +97,7 @@ def measure(
 def table(measured: dict[str, Any]) -> str:
     """Markdown: images a second, the ratio, and what share of the products' peak and of an epoch's time."""
     columns = "network | ours, images/s | plain, images/s | ours is | of the products' peak | augmentation"
-    lines = [f"In {measured['precision']} on {measured['device']}:", f"| {columns} |", "|" + "---|" * 6]
+    lines = [f"In {measured['precision']} on {measured['device']}:\n", f"| {columns} |", "|" + "---|" * 6]
     for case in measured["cases"]:
         median = {kind: statistics.median(seconds) for kind, seconds in case["seconds"].items()}
         rates = [

@@ -1,7 +1,5 @@
 """Forward and backward passes of a searched cell against a plain one and torch.nn.LSTM (section 4.2's sizes)."""
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.machine import machine
 from models.cell_architecture import CellArchitecture, Node
 from models.presets import nascell
 from models.recurrent import build_cell
@@ -82,9 +81,8 @@ def measure(
             peak = _product_peak(size, batch)
             cases.append({"threads": num_threads, "units": size, "peak_gflops": peak, "seconds": seconds})
     torch.set_num_threads(threads_before)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     shape = {"batch": batch, "steps": STEPS, "layers": LAYERS}
-    return {"part": "recurrent", "torch": torch.__version__, **machine, **shape, "cases": cases}
+    return {"part": "recurrent", **machine(), **shape, "cases": cases}
 
 
 def table(measured: dict[str, Any]) -> str:

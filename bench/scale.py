@@ -23,6 +23,7 @@ import torch
 from distributed import LocalCluster
 from rich.console import Console
 
+from bench.machine import machine
 from cluster.dask_configuration import dask_configuration
 from cluster.settings import ClusterSettings
 from pipeline import experiments
@@ -37,23 +38,26 @@ RUNS = (("async", 12_800), ("waves", 1_600))  # section 4.1: 12,800 children
 
 def measure() -> dict[str, Any]:
     """Searches with 800 workers of a real scheduler in this process, whose children sleep for log-normal times."""
-    return {"runs": [run_search(WORKERS, samples, mode, SECONDS) for mode, samples in RUNS]}
+    return {
+        "part": "scale",
+        **machine(),
+        "runs": [run_search(WORKERS, samples, mode, SECONDS) for mode, samples in RUNS],
+    }
 
 
 def table(measured: dict[str, Any]) -> str:
     """What was measured, for people."""
+    columns = "mode | workers | children | a child, s | children/s | share | of all | staleness | driver, MiB"
     lines = [
         "Share of the workers' time spent on children: while there were children left to start, and of the whole run.",
-        f"{'mode':6} {'workers':>8} {'children':>9} {'a child':>8} {'children/s':>11} {'share':>7} {'of all':>7}"
-        f" {'staleness':>10} {'driver MiB, by tenths of the run':>34}",
+        f"The driver's memory by tenths of the run.\n\n| {columns} |",
+        "|" + "---|" * 9,
     ]
     for run in measured["runs"]:
+        numbers = f"{run['workers']} | {run['samples']:,} | {run['mean_child_seconds']:.1f}"
+        shares = f"{run['children_a_second']:.1f} | {run['share']:.1%} | {run['share_of_all']:.1%}"
         memory = " ".join(f"{mib:.0f}" for mib in run["driver_mib"])
-        lines.append(
-            f"{run['mode']:6} {run['workers']:8} {run['samples']:9} {run['mean_child_seconds']:7.1f}s"
-            f" {run['children_a_second']:11.1f} {run['share']:7.1%} {run['share_of_all']:7.1%}"
-            f" {run['staleness']:10.1f}  {memory}"
-        )
+        lines.append(f"| {run['mode']} | {numbers} | {shares} | {run['staleness']:.1f} | {memory} |")
     return "\n".join(lines)
 
 

@@ -34,9 +34,10 @@ def test_a_measurement_is_printed_and_written(
     threads = torch.get_num_threads()
     assert main(["recurrent", "--output", str(tmp_path)]) == 0
     written = json.loads((tmp_path / "recurrent.json").read_text())
-    assert written == json.loads(json.dumps(measured))
+    assert written == json.loads(json.dumps(measured)) and written["minutes"] >= 0
     assert all(len(pairs) == 2 and min(map(min, pairs)) > 0 for pairs in written["cases"][0]["seconds"].values())
     rows = capsys.readouterr().out.splitlines()
+    assert recurrent.table(written) in (tmp_path / "tables.md").read_text()
     assert sum("× as fast" in row for row in rows) == 4 and "torch.nn.LSTM" in "".join(rows)
     assert torch.get_num_threads() == threads
 

@@ -22,7 +22,7 @@ def trial_lines(paths: RunPaths, form: str) -> Iterator[str]:
     A trial that has not ended lacks the columns of results. Tokens, and in JSON the architecture, are JSON data.
     """
     if form not in FORMATS:
-        raise UserError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
+        raise UserError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}, tensorboard")
     return _csv_lines(_trials(paths)) if form == "csv" else map(_json_line, _trials(paths))
 
 

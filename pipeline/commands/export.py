@@ -48,16 +48,26 @@ def export(
 
 def export_trials(
     folder: RunFolder,
-    form: Annotated[str, typer.Option("--format", help="csv or jsonl.", metavar="FORMAT")] = "csv",
-    to: Annotated[Path | None, typer.Option(help="File to write; printed if not given.", metavar="FILE")] = None,
+    form: Annotated[str, typer.Option("--format", help="csv, jsonl or tensorboard.", metavar="FORMAT")] = "csv",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File, for tensorboard a new folder; unset: it is printed.", metavar="PATH"),
+    ] = None,
 ) -> None:
     """Print a run's trials, a line each: architecture, metrics and all else that the tables have of them."""
     with exit_codes():
+        from pipeline.export_tensorboard import write_events
         from pipeline.export_trials import trial_lines
         from pipeline.files import write_atomically
         from pipeline.run_folder import open_run
 
-        lines = trial_lines(open_run(folder)[0], form)
+        paths, _ = open_run(folder)
+        if form == "tensorboard":
+            if to is None:
+                raise UserError("--format tensorboard needs --to FOLDER")
+            typer.echo(f"{write_events(paths, to):,} figures in {to}; look at them with: tensorboard --logdir {to}")
+            return
+        lines = trial_lines(paths, form)
         if to is None:
             for line in lines:
                 typer.echo(line)

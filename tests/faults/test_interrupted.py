@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import assert_same_run, children_ended, wavenas, write_table
+from conftest import assert_same_run, children_ended, wavenas
 from drivers import Moment, drive, exit_code, start_driver, wait_until
 from outside import worker_processes
+from small_search import NUM_CHILDREN, search_undisturbed, start_command
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
-NUM_CHILDREN = 60
 SIGNALS = {
     "Ctrl-C": (signal.SIGINT,),
     "SIGTERM": (signal.SIGTERM,),
@@ -24,18 +24,9 @@ SIGNALS = {
 }
 
 
-def start_command(folder: Path, table: Path, *more: str) -> list[str | Path]:
-    columns = ["--columns", "width,kind,skip", "--reward", "accuracy", "--samples", str(NUM_CHILDREN)]
-    task = ["--set", "child.task=fault_tasks:take_a_while"]
-    return ["run", "--experiment", "table", "--table", table, *columns, *task, "--run", folder, *more]
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    output = folder / "output.txt"
-    assert drive(start_command(folder / "run", write_table(folder)), output) == 0, output.read_text()
-    return folder / "run"
+    return search_undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture

@@ -9,29 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_same_run, children_ended, write_table
+from conftest import assert_same_run, children_ended
 from drivers import drive, ended_at, exit_code, start_driver, wait_until
 from outside import scheduler, wait_for_workers, worker_processes, workers
+from small_search import NUM_CHILDREN, search_undisturbed, start_command
 from wire import Proxy, free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
-NUM_CHILDREN = 96
 LOCAL = ["--set", "cluster.processes=true", "--set", "cluster.workers=2"]
-
-
-def start_command(folder: Path, table: Path, *more: str) -> list[str | Path]:
-    columns = ["--columns", "width,kind,skip", "--reward", "accuracy", "--samples", str(NUM_CHILDREN)]
-    task = ["--set", "child.task=fault_tasks:take_a_while"]
-    return ["run", "--experiment", "table", "--table", table, *columns, *task, "--run", folder, *more]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    output = folder / "output.txt"
-    assert drive(start_command(folder / "run", write_table(folder)), output) == 0, output.read_text()
-    return folder / "run"
+    return search_undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from conftest import type_in
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.conv_architecture import ConvArchitecture
 from pipeline import load_run
@@ -57,3 +59,19 @@ def test_mistakes_are_told(finished_run: Path, tmp_path: Path) -> None:
         ([finished_run, "--to", tmp_path / "none/trials.csv"], "cannot be written"),
     ):
         assert message in type_in("export-trials", *arguments, expected=2)
+
+
+def test_tensorboard_shows_the_figures_of_trials_and_updates(finished_run: Path, tmp_path: Path) -> None:
+    printed = type_in("export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events")
+    assert f"tensorboard --logdir {tmp_path / 'events'}" in printed
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    run = load_run(finished_run)
+    results, updates = run.results().sort_values("trial_id"), run.updates().sort_values("update")
+    rewards = events.Scalars("trial/reward")
+    assert [event.step for event in rewards] == list(range(20))
+    assert [event.value for event in rewards] == pytest.approx(results.reward.tolist())
+    assert [event.wall_time for event in rewards] == pytest.approx(results.ended_at.astype("int64") / 1e6)
+    assert [event.value for event in events.Scalars("trial/best_reward")] == pytest.approx(results.reward.cummax())
+    assert [event.value for event in events.Scalars("update/entropy")] == pytest.approx(updates.entropy.tolist())
+    again = type_in("export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events", expected=2)
+    assert "allowed is a new or an empty folder" in again

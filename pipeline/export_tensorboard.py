@@ -1,0 +1,55 @@
+"""A run's tables as an event file that TensorBoard shows, beside other runs."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.rows import Row
+from pipeline.run_paths import RunPaths
+from pipeline.tables import read_table
+
+OF_TRIALS = ("reward", "metric", "seconds", "parameters", "flops")  # of `results`
+OF_UPDATES = ("mean_reward", "baseline", "entropy", "gradient_norm", "duplicates", "staleness", "num_failed")
+Figure = tuple[str, float, int, datetime]  # tag, value, step, time
+
+
+def write_events(paths: RunPaths, folder: Path) -> int:
+    """Write each trial's figures at the step of its number and each update's at its own; how many figures these are.
+
+    Raises UserError where TensorBoard is not installed, or the folder is not a new or an empty one.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(f"TensorBoard is not installed ({error}); pip install -e '.[tensorboard]' adds it") from error
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--to {folder}: allowed is a new or an empty folder")
+    count = 0
+    with SummaryWriter(folder) as writer:
+        for tag, value, step, time in _figures(paths):
+            writer.add_scalar(tag, value, step, walltime=time.timestamp())
+            count += 1
+    return count
+
+
+def _figures(paths: RunPaths) -> Iterator[Figure]:
+    """What `results` and `updates` have, and the best reward so far."""
+    results = sorted(read_table(paths, "results").to_pylist(), key=lambda row: row["trial_id"])
+    ended: dict[int, datetime] = {}  # by wave
+    best = float("-inf")
+    for row in results:
+        step, time = row["trial_id"], row["ended_at"]
+        ended[row["wave"]] = max(time, ended.get(row["wave"], time))
+        yield from _known("trial", OF_TRIALS, row, step, time)
+        best = max(best, row["reward"])
+        yield "trial/best_reward", best, step, time
+    for row in sorted(read_table(paths, "updates").to_pylist(), key=lambda row: row["update"]):
+        if row["wave"] in ended:
+            yield from _known("update", OF_UPDATES, row, row["update"], ended[row["wave"]])
+
+
+def _known(kind: str, names: tuple[str, ...], row: Row, step: int, time: datetime) -> Iterator[Figure]:
+    for name in names:
+        if row[name] is not None:
+            yield f"{kind}/{name}", row[name], step, time

@@ -61,13 +61,13 @@ all-stages: $(READY)
 docs/tables.md: pipeline/schemas.py $(READY)
 	$(BIN)/python -m pipeline.table_reference > $@
 
-# A process a core; the tests of a file, which share what they have made, stay together.
+# A process a core, four at most; the tests of a file, which share what they have made, stay together.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not gpu and not slow and not slurm and not faults"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not slow and not slurm and not faults"
 
 # Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
 test-faults: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m faults
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m faults
 
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)

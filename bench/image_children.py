@@ -21,7 +21,7 @@ from tasks.data import augment, random_crops
 from tasks.device import autocast, pick_device, pick_precision
 from tasks.settings import DataSettings
 
-BATCH, CHANNELS, CLASSES, PIXELS = 32, 3, 10, 32
+BATCH, CHANNELS, CLASSES, PIXELS = 16, 3, 10, 32
 DEPTHS = (6, 12)  # of two networks drawn by chance
 
 
@@ -64,7 +64,7 @@ def networks() -> dict[str, ConvArchitecture]:
 
 
 def measure(
-    architectures: dict[str, ConvArchitecture] | None = None, repeats: int = 5, batch: int = BATCH
+    architectures: dict[str, ConvArchitecture] | None = None, repeats: int = 3, batch: int = BATCH
 ) -> dict[str, Any]:
     """Seconds of a forward and backward pass, ours and the plain network by turns, on one thread."""
     threads_before = torch.get_num_threads()

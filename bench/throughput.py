@@ -24,7 +24,7 @@ from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
 
 EXPERIMENTS = {"cifar10_small": "cifar10", "ptb_small": "ptb"}  # with their folders of data
-CHILDREN = 8
+CHILDREN = 4
 
 
 def measure(

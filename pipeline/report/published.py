@@ -1,11 +1,11 @@
-"""What the paper's Tables 1 and 2 report, with the rows of a run beside it."""
+"""What the paper's Tables 1, 2 and 3 report, with the rows of a run beside it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.configuration import Configuration
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
-from pipeline.schemas import TABLES
 from pipeline.tables import read_table
 
 
@@ -70,28 +70,44 @@ TABLE_2 = (  # Penn Treebank, test perplexity
 )
 
 
-def comparison_with_paper(paths: RunPaths, configuration: Configuration, best: Row) -> Comparison | None:
-    """The paper's table for the data of a run; None where it has none. Test figures are those of table `final`."""
+TABLE_3 = (  # Penn Treebank's characters, test bits per character
+    ("Layer Norm HyperLSTM (Ha et al., 2016)", "4.92M", "1.250"),
+    ("Layer Norm HyperLSTM, large embeddings (Ha et al., 2016)", "5.06M", "1.233"),
+    ("2-layer Norm HyperLSTM (Ha et al., 2016)", "14.41M", "1.219"),
+    ("Two-layer LSTM", "6.57M", "1.243"),
+    ("Two layers with the new cell", "6.57M", "1.228"),
+    ("Two layers with the new cell", "16.28M", "1.214"),
+)
+
+
+def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: Row) -> Iterator[Comparison]:
+    """The paper's tables for the data of a run. Test figures are those of tables `final` and `transfer_characters`."""
     if configuration.data.dataset == "cifar10":
         ours = [("this run, best child of the search, validation", best["depth"], best["parameters"], best["metric"])]
-        ours += [("this run, test", best["depth"], row["parameters"], row["test_metric"]) for row in _tested(paths)]
+        tests = _tested(paths, "final", "test_metric")
+        ours += [("this run, test", best["depth"], row["parameters"], row["test_metric"]) for row in tests]
         rows = tuple((name, str(depth), _millions(size), f"{100 * (1 - m):.2f}") for name, depth, size, m in ours)
         title = "Table 1: test error on CIFAR-10"
-        return Comparison(title, ("model", "depth", "parameters", "error (%)"), TABLE_1, rows)
+        yield Comparison(title, ("model", "depth", "parameters", "error (%)"), TABLE_1, rows)
     if configuration.data.dataset == "text":
         found = [("this run, best child of the search, validation", best["parameters"], best["metric"])]
-        found += [("this run, test", row["parameters"], row["test_metric"]) for row in _tested(paths)]
+        tests = _tested(paths, "final", "test_metric")
+        found += [("this run, test", row["parameters"], row["test_metric"]) for row in tests]
         told = tuple((name, _millions(size), f"{metric:.1f}") for name, size, metric in found)
         title = "Table 2: test perplexity on Penn Treebank"
-        return Comparison(title, ("model", "parameters", "perplexity"), TABLE_2, told)
-    return None
+        yield Comparison(title, ("model", "parameters", "perplexity"), TABLE_2, told)
+        trained = _tested(paths, "transfer_characters", "test_bits")
+        cells = tuple(
+            (f"this run, {row['cell']}", _millions(row["parameters"]), f"{row['test_bits']:.3f}") for row in trained
+        )
+        if cells:
+            title = "Table 3: characters of Penn Treebank"
+            yield Comparison(title, ("cell", "parameters", "bits per character"), TABLE_3, cells)
 
 
-def _tested(paths: RunPaths) -> list[Row]:
-    """Rows of table `final` that have a figure of the test split."""
-    if "final" not in TABLES:
-        return []
-    return [row for row in read_table(paths, "final").to_pylist() if row["test_metric"] is not None]
+def _tested(paths: RunPaths, table: str, figure: str) -> list[Row]:
+    """Rows of a table that have a figure of the test split."""
+    return [row for row in read_table(paths, table).to_pylist() if row[figure] is not None]
 
 
 def _millions(parameters: int | None) -> str:

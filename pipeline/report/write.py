@@ -17,7 +17,7 @@ from pipeline.report.draw_cell import cell_figure
 from pipeline.report.draw_network import network_figure
 from pipeline.report.plots import STYLE, Plot, SavedPlot, save
 from pipeline.report.preferences import plot_preferences
-from pipeline.report.published import comparison_with_paper
+from pipeline.report.published import comparisons_with_paper
 from pipeline.report.rewards import plot_best, plot_rewards, searches_of
 from pipeline.report.words import first_figures, sentences
 from pipeline.report.workers import cost_rows, failure_rows, plot_workers
@@ -88,7 +88,7 @@ def _sections(
     yield "Cost and failures", _cost_and_failures(paths, configuration, results)
     if (comparison := figure_6(paths)) is not None:
         yield "Improvement over other policies (Figure 6)", comparison
-    if (table := comparison_with_paper(paths, configuration, search.ranked[0])) is not None:
+    for table in comparisons_with_paper(paths, configuration, search.ranked[0]):
         yield table.title, html.html_table(table.columns, table.published, table.ours)
 
 

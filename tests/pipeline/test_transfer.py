@@ -100,6 +100,10 @@ def test_the_best_cell_of_a_search_is_transferred(text: Path) -> None:
     results = pd.read_parquet(text / "run" / "results").merge(pd.read_parquet(text / "run" / "samples"), on="trial_id")
     best = results.loc[results.reward.idxmax()]
     assert rows.cell[0] == f"trial {best.trial_id}" and rows.architecture[0] == best.architecture
+    type_in("report", text / "run")
+    page = (text / "run/report/report.html").read_text()
+    assert "Table 3: characters of Penn Treebank" in page and "this run, LSTM" in page
+    assert all(f"{figure:.3f}" in page for figure in (*rows.test_bits, 1.214))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pipeline.report.draw_cell import cell_figure, node_places
 from pipeline.report.draw_network import network_figure
 from pipeline.report.plots import STYLE, Plot, inline_svg, save
 from pipeline.report.preferences import plot_preferences
-from pipeline.report.published import TABLE_1, TABLE_2
+from pipeline.report.published import TABLE_1, TABLE_2, TABLE_3
 from pipeline.report.workers import busy_at, cost_rows, failure_rows, plot_workers
 
 
@@ -111,5 +111,6 @@ def test_costs_and_failures_are_told_by_class() -> None:
 def test_the_papers_tables_are_whole() -> None:
     assert [row[-1] for row in TABLE_1[-4:]] == ["5.50", "6.01", "4.47", "3.65"] and len(TABLE_1) == 23
     assert [row[-1] for row in TABLE_2[-3:]] == ["67.9", "64.0", "62.4"] and len(TABLE_2) == 22
+    assert [row[-1] for row in TABLE_3] == ["1.250", "1.233", "1.219", "1.243", "1.228", "1.214"]
     ours = [row[2] for row in TABLE_1[-4:]]
     assert ours == ["4.2M", "2.5M", "7.1M", "37.4M"] and not any(a == b for a, b in pairwise(TABLE_1))

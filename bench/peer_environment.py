@@ -9,6 +9,7 @@ from typing import Any
 SCRIPTS = Path(__file__).parent / "peers"
 ENVIRONMENT = Path("runs/bench/peers")
 PACKAGES = {"optuna": "optuna==5.0.0", "ray": "ray[tune]==2.60.0"}
+LONGEST = 900  # seconds that a script may take
 
 
 def install(package: str) -> str | None:
@@ -34,7 +35,10 @@ def run_peer(package: str, script: str, *arguments: object) -> dict[str, Any]:
     if reason := install(package):
         return {"absent": reason}
     command = [str((ENVIRONMENT / "bin" / "python").absolute()), str(SCRIPTS / script), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return {"absent": f"{script} was not done after {LONGEST} seconds"}
     if ended.returncode:
         return {"absent": f"{script} failed: {ended.stderr.strip().splitlines()[-1]}"}
     measured: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])

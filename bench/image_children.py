@@ -26,7 +26,7 @@ DEPTHS = (6, 12)  # of two networks drawn by chance
 
 
 class PlainNet(nn.Module):
-    """The network as one writes it first: a list of outputs, concatenated and padded anew for each reader."""
+    """The network as one writes it first: a list of outputs, concatenated anew for each reader."""
 
     def __init__(self, architecture: ConvArchitecture) -> None:
         super().__init__()
@@ -125,11 +125,16 @@ def _step(network: nn.Module, batch: int, precision: torch.dtype, layout: torch.
         with autocast(device, precision):
             logits = network(images)
         functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        _finish(device)
         return time.perf_counter() - started
 
     return run
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what a GPU has been told to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _augmentation_seconds(batch: int, repeats: int) -> Sequence[float]:
@@ -141,8 +146,7 @@ def _augmentation_seconds(batch: int, repeats: int) -> Sequence[float]:
     for _ in range(repeats + 1):
         started = time.perf_counter()
         augment(images, random_crops(batch, settings, generator, device), settings)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        _finish(device)
         seconds.append(time.perf_counter() - started)
     return seconds[1:]
 
@@ -155,7 +159,6 @@ def _product_peak(precision: torch.dtype, size: int = 1_024, repeats: int = 7) -
     for _ in range(repeats):
         started = time.perf_counter()
         torch.mm(left, right)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        _finish(device)
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best / 1e9

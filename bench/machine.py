@@ -20,6 +20,12 @@ def machine() -> dict[str, str | int | None]:
     }  # fmt: skip
 
 
+def real_data(name: str) -> Path | None:
+    """A file or folder of the data that WAVENAS_DATA names, where it is there."""
+    root = os.environ.get("WAVENAS_DATA")
+    return path if root and (path := Path(root).resolve() / name).exists() else None
+
+
 def median_and_spread(seconds: Sequence[float], digits: int = 0) -> str:
     """Milliseconds: the median, and from the least to the most."""
     median, low, high = (1e3 * value for value in (statistics.median(seconds), min(seconds), max(seconds)))

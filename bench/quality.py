@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.machine import machine
+from bench.machine import machine, real_data
 from bench.peer_environment import run_peer
 from pipeline.table_data import column_values
 from tasks.records import PolicyState, ReduceRequest, SampleRequest
@@ -32,7 +32,7 @@ def measure(
 ) -> dict[str, Any]:
     """The best accuracy of so many samples, and the mean of the last hundred, for each policy and seed."""
     measured: dict[str, Any] = {"part": "quality", **machine(), "budgets": list(budgets)}
-    path = table_path or _real_table()
+    path = table_path or real_data("nasbench-macro/table.parquet")
     if path is None:
         return measured | {"absent": "WAVENAS_DATA names no folder with nasbench-macro/table.parquet"}
     measured["found"] = {}
@@ -86,11 +86,6 @@ def rewards_of_search(path: Path, policy: str, samples: int, seed: int) -> list[
         state = reduce_wave(ReduceRequest(state, controller, space, 1, tokens, rewards)).state
         found += accuracies
     return found
-
-
-def _real_table() -> Path | None:
-    path = Path(os.environ.get("WAVENAS_DATA", "")) / "nasbench-macro" / "table.parquet"
-    return path if path.exists() else None
 
 
 def _rows(path: Path) -> pd.DataFrame:

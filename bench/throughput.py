@@ -1,6 +1,5 @@
 """Children an hour of whole searches, against the same children in a plain loop over processes, on the same cores."""
 
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from bench.machine import machine
+from bench.machine import machine, real_data
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.driver import start_run
@@ -33,15 +32,15 @@ def measure(
     """Seconds from the start of the first child to the end of the last, ours and the loop's."""
     cases: list[dict[str, Any]] = []
     for name, data in (experiments or EXPERIMENTS).items():
-        folder = Path(os.environ.get("WAVENAS_DATA", "")) / data
-        if data and not ("WAVENAS_DATA" in os.environ and folder.is_dir()):
+        folder = real_data(data) if data else None
+        if data and folder is None:
             cases.append({"experiment": name, "absent": f"WAVENAS_DATA names no folder with {data}"})
             continue
         experiment = experiment_named(name)
         configuration = replace(
             experiment,
             search=replace(experiment.search, samples=children, children_per_replica=children, control=None),
-            data=replace(experiment.data, folder=str(folder.resolve()) if data else None),
+            data=replace(experiment.data, folder=str(folder) if folder else None),
         )
         cases += [{"experiment": name, "workers": count} | _compare(configuration, count) for count in workers]
     return {"part": "throughput", **machine(), "children": children, "cases": cases}

@@ -9,7 +9,7 @@ from distributed import Client
 from distributed.comm import connect
 from distributed.security import Security
 
-from cluster.cluster import Cluster, check_scheduler
+from cluster.cluster import CONNECTIONS, Cluster, check_scheduler
 from cluster.errors import ClusterError
 from cluster.security import site_security
 from cluster.settings import ClusterSettings
@@ -22,7 +22,8 @@ def cluster_at_address(settings: ClusterSettings) -> Iterator[Cluster]:
     security = site_security(settings)
     try:
         asyncio.run(_greet(settings.address, security, settings.connect_seconds))
-        client = Client(settings.address, security=security, timeout=settings.connect_seconds)
+        timeout = settings.connect_seconds
+        client = Client(settings.address, security=security, timeout=timeout, connection_limit=CONNECTIONS)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"cluster.address = {settings.address!r}: no Dask scheduler answered within"

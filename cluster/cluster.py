@@ -12,6 +12,8 @@ from cluster.errors import ClusterError
 
 log = logging.getLogger("wavenas")
 
+CONNECTIONS = 16  # to the scheduler at once: Dask keeps each that was ever needed, up to 512 of them unless told
+
 
 class Closable(Protocol):
     """What a cluster of Dask's is here."""

@@ -12,7 +12,7 @@ import dask
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
-from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
+from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import output_in
 from cluster.errors import ClusterError
 from cluster.settings import ClusterSettings
@@ -53,7 +53,7 @@ def cuda_cluster(settings: ClusterSettings, folder: Path | None) -> Iterator[Clu
     with (
         dask.config.set(_memory_share(each) | output_in(folder)),
         closed_at_the_end(_one_worker_a_gpu(settings, gpus * each)) as dask_cluster,
-        Client(dask_cluster) as client,
+        Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         _add_workers(dask_cluster, each)
         client.wait_for_workers(gpus * each, timeout=300)

@@ -11,7 +11,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from cluster.cluster import Cluster, check_scheduler, closed_at_the_end
+from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import GIB, output_in
 from cluster.settings import ClusterSettings
 
@@ -23,7 +23,7 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     with (
         dask.config.set(output_in(folder)),
         closed_at_the_end(_local_cluster(settings, workers)) as dask_cluster,
-        Client(dask_cluster) as client,
+        Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         kind = "worker" if settings.processes else "thread"
         description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"

@@ -13,7 +13,7 @@ from typing import Any
 
 from distributed import Client
 
-from cluster.cluster import Cluster, closed_at_the_end
+from cluster.cluster import CONNECTIONS, Cluster, closed_at_the_end
 from cluster.dask_configuration import KEEP_FREED_MEMORY
 from cluster.errors import ClusterError
 from cluster.healer import Healer, check_jobs
@@ -42,7 +42,7 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     wanted = settings.slurm.jobs or settings.workers or JOBS
     with (
         closed_at_the_end(_no_jobs_yet(settings, threads_per_child, folder)) as dask_cluster,
-        Client(dask_cluster) as client,
+        Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         _ask_slurm(dask_cluster.job_script())
         healer = Healer(dask_cluster, wanted, settings.slurm)

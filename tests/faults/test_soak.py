@@ -18,10 +18,12 @@ from conftest import children_ended, write_table
 from drivers import drive, exit_code, start_driver
 from outside import worker_processes
 
+from cluster.cluster import CONNECTIONS
+
 NUM_CHILDREN = int(os.environ.get("WAVENAS_SOAK", "12800"))
 DRIVER_KILLS = (0.04, 0.08, 0.12, 0.96)  # shares of the children
 WORKER_KILLS = 30
-FILES_GROWTH = 128  # Dask keeps what connections it ever needed at once, a wave's 64 at most; both ends are ours
+FILES_GROWTH = 2 * CONNECTIONS + 8  # Dask keeps what connections were ever needed at once; both ends are the driver's
 RSS_GROWTH = 64 * 2**20  # bytes from a tenth of the children on; that of 12,800 futures kept would be twice that
 
 

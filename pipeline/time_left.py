@@ -72,11 +72,12 @@ def seconds_left(
     slow = [Child(d, done + rest, "", now) for d, done, rest in zip(order, at_work, rests, strict=False)]
     first = [*first, *slow] if len(first) == len(known) else first
     gap, pause = _gap(here), _pause(here)
+    as_recent, as_first = durations.apart([*recent, *slow]), durations.apart(first)
     ends = []
     for _ in range(1 + PLAYED // (1 + len(order) + len(control))):
-        queue = [*rests, *(gap + seconds for seconds in durations.draw(order[len(rests) :], [*recent, *slow]))]
+        queue = [*rests, *(gap + seconds for seconds in durations.draw(order[len(rests) :], as_recent))]
         end = _play(queue, len(silent), under_way, to_come.wave, pause)
-        after = [gap + seconds for seconds in durations.draw(control, first)]
+        after = [gap + seconds for seconds in durations.draw(control, as_first)]
         ends.append(end + _play(after, len(silent), 0, to_come.wave, pause))
     return fmean(ends)
 
@@ -119,12 +120,15 @@ class _Durations:
     def __init__(self, children: Sequence[Child], flops: Mapping[int, float]) -> None:
         self._flops, self._random = flops, Random(0)
         if not flops and (known := [child for child in children if child.flops]):
-            self._flops = {child.depth: fmean(c.flops or 0.0 for c in known) for child in known}
+            self._flops = dict.fromkeys({child.depth for child in known}, fmean(c.flops or 0.0 for c in known))
         self._layer, self._flop = _fit(children) if self._flops else (1.0, 0.0)
 
-    def draw(self, depths: Sequence[int], like: Sequence[Child]) -> list[float]:
-        """Seconds of children of some depths, each like one of others, drawn by chance."""
-        apart = [self._apart(child) for child in like]
+    def apart(self, children: Sequence[Child]) -> list[tuple[float, float]]:
+        """How many times the FLOPs of a child by chance each has, and how many times as long it took as those tell."""
+        return [self._apart(child) for child in children]
+
+    def draw(self, depths: Sequence[int], apart: Sequence[tuple[float, float]]) -> list[float]:
+        """Seconds of children of some depths, each as far apart from others as one that is drawn by chance."""
         return [self._seconds(depth, *self._random.choice(apart)) for depth in depths]
 
     def longest(self, depth: int, like: Sequence[Child]) -> float:
@@ -137,7 +141,6 @@ class _Durations:
         return fmean(longer) if longer else 0.1 * done
 
     def _apart(self, child: Child) -> tuple[float, float]:
-        """How many times the FLOPs of a child by chance it has, and how many times as long it took as those tell."""
         usual = self._flops.get(child.depth, 0.0)
         size = child.flops / usual if child.flops and usual else 1.0
         return size, child.seconds / self._seconds(child.depth, size, 1.0)

@@ -1,5 +1,6 @@
 """The estimate of the time left, on clusters whose future is known."""
 
+import cProfile
 import heapq
 import random
 from collections import Counter
@@ -113,3 +114,14 @@ def test_time_that_a_run_lay_still_does_not_count() -> None:
 def test_workers_that_have_gone_are_not_counted() -> None:
     children = [Child(4, 10.0, f"worker-{n}", BEGUN + n) for n in range(3)] + [Child(4, 10.0, "worker-0", BEGUN + 40)]
     assert workers_at_work(children, BEGUN + 5) == 3 and workers_at_work(children, BEGUN + 45) == 1
+
+
+def test_the_cost_of_an_estimate_grows_with_the_children_and_no_faster() -> None:
+    def calls(number: int) -> int:
+        children = [Child(4, 30.0 + n % 7, f"worker-{n % 80}", BEGUN + n, n // 80, 1e6) for n in range(number)]
+        profile = cProfile.Profile()
+        to_come = ToCome({4: 80}, {}, 80)
+        profile.runcall(seconds_left, children, to_come, under_way=80, since=BEGUN, now=BEGUN + number)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(8_000) < 6 * calls(2_000)

@@ -18,7 +18,7 @@ PARTS = {
     "quality": quality,
     "scale": scale,
 }
-ALONE = "scale"  # a quarter of an hour, and no other load beside it
+ALONE = "scale"  # nearly half an hour, and no other load beside it
 
 
 def main(arguments: list[str] | None = None) -> int:

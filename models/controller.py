@@ -82,11 +82,6 @@ class Controller(nn.Module):
             _check_lengths(paths, tokens)
         return Rollout(log_probs, entropies)
 
-    @torch.no_grad()
-    def try_out(self, paths: Sequence[Path]) -> None:
-        """Complete each path by drawing, always the same. Raises what a space that cannot be walked raises."""
-        self.rollout(paths, generator=torch.Generator().manual_seed(0))
-
     def ensure(self, choice: Choice) -> None:
         """Give a choice its softmax and its embeddings if it has none yet."""
         key = _key(choice.name)

@@ -1,16 +1,17 @@
 """The state of a search between steps of its policy. Its checkpoint is the commit of a step."""
 
 import io
+import json
 import math
-import pickle
-from collections.abc import Collection
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from models.evolution import Individual
 from pipeline.errors import DamagedError, UserError
@@ -21,6 +22,10 @@ from tasks.records import Moments, PolicyState
 from tasks.sealed import seal
 
 KEPT = 3
+UNREADABLE = (  # what numpy, zipfile and json raise for files that are something else
+    zipfile.BadZipFile, zlib.error, LookupError, TypeError, ValueError, AttributeError, OSError, EOFError,
+    RecursionError, MemoryError, NotImplementedError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def save_checkpoint(paths: RunPaths, state: SearchState, in_use: Collection[int]
     with writing(paths.checkpoints):
         paths.checkpoints.mkdir(exist_ok=True)
     content = io.BytesIO()
-    torch.save(_to_plain(state), content)
+    np.savez(content, **_to_arrays(state))
     write_atomically(paths.checkpoint(state.policy.version), seal(content.getvalue()))
     needed = {paths.checkpoint(version) for version in in_use}
     with writing(paths.checkpoints):
@@ -79,16 +84,17 @@ def read_checkpoint(path: Path) -> SearchState:
     """A state as it was saved. Raises DamagedError where its checksum does not match, else UserError."""
     try:
         content = check_archive(path)
-        return _from_plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return _from_arrays(arrays)
     except FileNotFoundError as error:
         raise DamagedError(f"{path}: no such file, though a replica's children were drawn from it") from error
-    except (RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a checkpoint of this version ({error})") from error
 
 
 def checkpoint_files(paths: RunPaths) -> list[Path]:
     """The checkpoints, the oldest first."""
-    return sorted((path for path in paths.checkpoints.glob("step-*.pt") if path.stem[5:].isdecimal()), key=version_of)
+    return sorted((path for path in paths.checkpoints.glob("step-*.npz") if path.stem[5:].isdecimal()), key=version_of)
 
 
 def version_of(path: Path) -> int:
@@ -102,48 +108,52 @@ def samples_committed(paths: RunPaths) -> int:
     return state.samples if state else 0
 
 
-def _to_plain(state: SearchState) -> dict[str, Any]:
-    """A state as numbers, strings and a few tensors: the arrays of each kind one after the other in one tensor."""
+def _to_arrays(state: SearchState) -> dict[str, Any]:
+    """The arrays of each kind one after the other in one, and all else as JSON."""
     policy, moments = state.policy, state.policy.moments
-    return {
+    told = {
         "waves": state.waves,
         "samples": state.samples,
         "early": list(state.early),
         "policy": policy.policy,
         "seed": policy.seed,
         "version": policy.version,
-        "baseline": (policy.baseline_sum, policy.baseline_weight),
-        "population": [(individual.tokens, individual.reward) for individual in policy.population],
-        "shapes": {name: tuple(weight.shape) for name, weight in policy.parameters.items()},
-        "parameters": _joined(list(policy.parameters.values())),
+        "baseline": [policy.baseline_sum, policy.baseline_weight],
+        "population": [[list(individual.tokens), individual.reward] for individual in policy.population],
+        "shapes": {name: list(weight.shape) for name, weight in policy.parameters.items()},
         "steps": {name: moment.step for name, moment in moments.items()},
+    }
+    return {
+        "state": np.array(json.dumps(told)),
+        "parameters": _joined(list(policy.parameters.values())),
         "exp_avg": _joined([moment.exp_avg for moment in moments.values()]),
         "exp_avg_sq": _joined([moment.exp_avg_sq for moment in moments.values()]),
     }
 
 
-def _from_plain(data: dict[str, Any]) -> SearchState:
-    shapes, steps = data["shapes"], data["steps"]
+def _from_arrays(arrays: Mapping[str, np.ndarray]) -> SearchState:
+    told = json.loads(str(arrays["state"]))
+    shapes, steps = {name: tuple(shape) for name, shape in told["shapes"].items()}, told["steps"]
     moment_shapes = {name: shapes[name] for name in steps}
-    exp_avg, exp_avg_sq = _parted(data["exp_avg"], moment_shapes), _parted(data["exp_avg_sq"], moment_shapes)
+    exp_avg, exp_avg_sq = (_parted(arrays[name], moment_shapes) for name in ("exp_avg", "exp_avg_sq"))
     policy = PolicyState(
-        policy=data["policy"],
-        seed=data["seed"],
-        version=data["version"],
-        parameters=_parted(data["parameters"], shapes),
+        policy=told["policy"],
+        seed=told["seed"],
+        version=told["version"],
+        parameters=_parted(arrays["parameters"], shapes),
         moments={name: Moments(step, exp_avg[name], exp_avg_sq[name]) for name, step in steps.items()},
-        baseline_sum=data["baseline"][0],
-        baseline_weight=data["baseline"][1],
-        population=tuple(Individual(tuple(tokens), reward) for tokens, reward in data["population"]),
+        baseline_sum=told["baseline"][0],
+        baseline_weight=told["baseline"][1],
+        population=tuple(Individual(tuple(tokens), reward) for tokens, reward in told["population"]),
     )
-    return SearchState(data["waves"], data["samples"], policy, tuple(data["early"]))
+    return SearchState(told["waves"], told["samples"], policy, tuple(told["early"]))
 
 
-def _joined(arrays: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([array.ravel() for array in arrays] or [np.empty(0, np.float32)]))
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays] or [np.empty(0, np.float32)])
 
 
-def _parted(joined: torch.Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = torch.split(joined, sizes)
-    return {name: part.numpy().reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+def _parted(joined: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+    parts = np.split(joined, ends)[:-1]  # nothing is left after the last
+    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

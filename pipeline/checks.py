@@ -1,11 +1,11 @@
 """What can be seen to be wrong with a configuration before anything starts."""
 
 from dataclasses import fields
+from random import Random
 
 from cluster.open import check_cluster
 from models.architecture import architecture_hash
-from models.controller import Controller
-from models.space import SearchSpace, load_function
+from models.space import Choice, Path, SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.foreign_code import find_own_modules
@@ -23,7 +23,8 @@ def check_configuration(configuration: Configuration) -> None:
     try:
         check_cluster(configuration.cluster)
         SearchSpace(configuration.space.function, configuration.space.options).check_options()
-        load_function(configuration.child.task)
+        if configuration.child.task not in (IMAGE_TASK, LANGUAGE_TASK):  # which load torch, for workers to do
+            load_function(configuration.child.task)
     except Exception as error:  # importing a user's module may raise anything
         raise UserError(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}") from error
     _check_combinations(configuration)
@@ -76,12 +77,23 @@ def _try_space(configuration: Configuration) -> None:
     """Draw a few architectures: a space that cannot be walked is the user's to mend, before workers are started."""
     space = SearchSpace(configuration.space.function, configuration.space.options)
     search = configuration.search
-    controller = Controller()
+    chance, sizes = Random(0), dict[str, int]()
     try:
         for depth in {depth_at(0, search), depth_at(search.samples - 1, search)}:
-            paths = space.paths(depth, TRIED)
-            controller.try_out(paths)
-            for path in paths:
+            for path in space.paths(depth, TRIED):
+                _walk(path, chance, sizes)
                 architecture_hash(path.architecture)
     except Exception as error:
         raise UserError(f"space {configuration.space.function}: {type(error).__name__}: {error}") from error
+
+
+def _walk(path: Path, chance: Random, sizes: dict[str, int]) -> None:
+    """Complete a path by chance. `sizes` are those of choices met: one choice has one softmax of the controller."""
+    while (decision := path.decision) is not None:
+        if isinstance(decision, Choice):
+            size = sizes.setdefault(decision.name, len(decision.values))
+            if size != len(decision.values):
+                raise ValueError(
+                    f"choice {decision.name!r} has {len(decision.values)} values here and {size} elsewhere"
+                )
+        path.take(chance.randrange(decision.num_options))

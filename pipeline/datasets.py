@@ -19,8 +19,8 @@ from pipeline.errors import UserError
 from pipeline.files import sync_folder
 from pipeline.table_data import table_source
 from pipeline.text_files import text_source
-from tasks.data import split_indices
 from tasks.settings import DataSettings
+from tasks.splits import split_indices
 
 CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000
 DIGITS_TRAIN = 1_437  # of 1,797; the last 360, by other writers, are left for a test

@@ -23,7 +23,6 @@ from pipeline.files import writing
 from pipeline.progress import Progress, log, log_to
 from pipeline.provenance import check_changes
 from pipeline.replicas import run_replicas
-from pipeline.report import write_report
 from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.run_state import search_children
@@ -73,6 +72,8 @@ def _drive(
         except Exception:
             log.exception("the driver failed; what ended is kept, and the run can be resumed")
             raise
+        from pipeline.report import write_report  # draws, which takes a while to load
+
         with writing(paths.report):
             write_report(paths, configuration)
         log.info("finished")

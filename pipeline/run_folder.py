@@ -18,7 +18,7 @@ from pipeline.provenance import made_with
 from pipeline.run_paths import RunPaths
 from pipeline.seals import read_json, write_json
 
-FORMAT = 3
+FORMAT = 4
 
 
 def create_run(folder: Path, configuration: Configuration) -> RunPaths:

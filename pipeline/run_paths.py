@@ -91,4 +91,4 @@ class RunPaths:
 
     def checkpoint(self, version: int) -> Path:
         """The state of the search after `version` steps of its policy."""
-        return self.checkpoints / f"step-{version:06d}.pt"
+        return self.checkpoints / f"step-{version:06d}.npz"

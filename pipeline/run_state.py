@@ -80,7 +80,7 @@ def search_children(paths: RunPaths, configuration: Configuration) -> list[Child
 def _search_progress(paths: RunPaths, configuration: Configuration) -> SearchProgress:
     results = read_table(paths, "results", ["status", "reward"]).to_pylist()
     updates = read_table(paths, "updates").to_pylist()
-    numbers = [path.stem.removeprefix("step-") for path in paths.checkpoints.glob("step-*.pt")]
+    numbers = [path.stem.removeprefix("step-") for path in paths.checkpoints.glob("step-*.npz")]
     committed = max((int(number) for number in numbers if number.isdecimal()), default=0)
     return SearchProgress(
         policy=configuration.search.policy,

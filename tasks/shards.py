@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch.optim.adam import adam
 
 from tasks.records import Gradient, Moments, PolicyState
 
@@ -50,6 +48,9 @@ def _step_shard(
 
     By torch's functional Adam: the optimizer class loads torch's compiler, which takes seconds in each process.
     """
+    import torch  # the driver begins a search without it
+    from torch.optim.adam import adam
+
     before = [moments.get(name) or _no_moments(parameters[name]) for name in gradients]
     weights = [torch.tensor(parameters[name]) for name in gradients]
     steps = [torch.tensor(moment.step) for moment in before]

@@ -8,7 +8,6 @@ import traceback
 from typing import Any
 
 from models.space import SearchSpace, load_function
-from tasks.device import is_device_failure, is_out_of_memory, prepare_process
 from tasks.records import InvalidArchitecture, Status, Training, Trial, TrialResult
 
 LONGEST_ERROR = 10_000  # characters of an error that are kept
@@ -16,6 +15,8 @@ LONGEST_ERROR = 10_000  # characters of an error that are kept
 
 def run_trial(trial: Trial) -> TrialResult:
     """Decode the tokens, train the architecture, reward it. Never raises an Exception: a failure is a result."""
+    from tasks.device import is_device_failure, prepare_process  # the driver names this function, and needs no torch
+
     started = time.monotonic()
     training: Training | None = None
     error: str | None = None
@@ -60,6 +61,8 @@ def _architecture(trial: Trial) -> Any:
 def _failure(error: BaseException) -> Status:
     if isinstance(error, InvalidArchitecture):
         return "invalid"
+    from tasks.device import is_out_of_memory
+
     return "out_of_memory" if is_out_of_memory(error) else "failed"
 
 

@@ -1,12 +1,12 @@
-"""Sample a wave of architectures, and reduce its rewards to one step of the controller (section 3.2)."""
+"""Sample a wave of architectures, and reduce its rewards to one step of the controller (section 3.2).
+
+The driver names these functions and needs no torch for it: only who runs them loads it, and only for a controller.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from models.architecture import architecture_hash, to_json
-from models.controller import Controller
 from models.evolution import Individual, sample_by_evolution
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
@@ -27,9 +27,9 @@ def sample_wave(request: SampleRequest) -> tuple[Sample, ...]:
             paths, request.state.population, evolution.population_size, evolution.tournament_size, request.seed
         )
     else:
-        with torch.no_grad():
-            rollout = _controller(request).rollout(paths, generator=torch.Generator().manual_seed(request.seed))
-        log_probs = rollout.log_probs.tolist()
+        from tasks.rollouts import draw
+
+        log_probs = draw(request, paths)
     return tuple(
         Sample(tuple(path.tokens), to_json(path.architecture), architecture_hash(path.architecture), log_prob)
         for path, log_prob in zip(paths, log_probs, strict=True)
@@ -53,23 +53,9 @@ def policy_gradient(request: ReduceRequest) -> Gradient:
     baseline = request.state.baseline
     if not request.rewards or request.state.policy != "controller":
         return Gradient(baseline)
-    controller = _controller(request)
-    space = SearchSpace(request.space.function, request.space.options)
-    rollout = controller.rollout(space.paths(request.depth, len(request.tokens)), tokens=request.tokens)
-    advantages = torch.tensor([reward - baseline for reward in request.rewards])
-    loss = -(rollout.log_probs * advantages).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    weights = dict(controller.named_parameters())
-    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    return Gradient(
-        baseline,
-        entropy=float(rollout.entropies.detach().mean()),
-        norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))),
-        weights={name: gradient.numpy() for name, gradient in gradients.items()},
-        born={
-            name: weight.detach().numpy() for name, weight in weights.items() if name not in request.state.parameters
-        },
-    )
+    from tasks.rollouts import gradient_of_controller
+
+    return gradient_of_controller(request)
 
 
 def take_rewards(state: PolicyState, request: ReduceRequest) -> PolicyState:
@@ -84,12 +70,3 @@ def take_rewards(state: PolicyState, request: ReduceRequest) -> PolicyState:
         newborn = tuple(map(Individual, request.tokens, request.rewards))
         population = (*population, *newborn)[-request.evolution.population_size :]
     return replace(state, baseline_sum=total, baseline_weight=weight, population=population)
-
-
-def _controller(request: SampleRequest | ReduceRequest) -> Controller:
-    torch.set_num_threads(1)  # the same numbers on any worker
-    settings = request.controller
-    controller = Controller(settings.hidden_units, settings.num_layers, settings.init_range, request.state.seed)
-    if request.state.parameters:
-        controller.load_parameters({name: torch.tensor(weight) for name, weight in request.state.parameters.items()})
-    return controller

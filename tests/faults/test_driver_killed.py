@@ -27,7 +27,7 @@ COMMIT_POINTS = [
     *(Moment("pipeline.tables:Tables.publish", call, after) for call in (1, 3) for after in (False, True)),
     *(Moment("pipeline.tables:Tables.commit", call, after) for call in (1, 2) for after in (False, True)),
     *(Moment("pipeline.{mode}:save_checkpoint", 1, after) for after in (False, True)),
-    *(Moment("torch:save", 1, after) for after in (False, True)),
+    *(Moment("numpy:savez", 1, after) for after in (False, True)),
     *(Moment("os:rename", call) for call in (3, 5, 7, 8, 9, 10)),
 ]
 POWER_CUTS = [Moment("os:fsync", call, torn=call % 3 * 0.4) for call in (5, 9, 14, 18, 23, 29, 34, 40)]

@@ -149,7 +149,7 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"format": 3, "configuration": {"experiment": "digits", "surch": {}}}')
     assert f"{tmp_path}/config.json: not a file that this program wrote" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text('{"format": 9, "configuration": {"experiment": "digits"}}')
-    assert "format 9, where this version reads 3" in type_in("resume", tmp_path, expected=2)
+    assert "format 9, where this version reads 4" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text("{")
     assert f"{tmp_path}/config.json: not a file that this program wrote" in type_in("resume", tmp_path, expected=2)
 
@@ -162,3 +162,14 @@ def test_a_process_ends_with_the_exit_code(tmp_path: Path) -> None:
 def test_help_needs_neither_torch_nor_dask() -> None:
     code = "import sys, pipeline.command_line; print({'torch', 'dask', 'distributed', 'pyarrow'} & set(sys.modules))"
     assert run_quietly([wavenas()[0], "-c", code]) == "set()\n"
+
+
+def test_the_driver_has_not_loaded_torch_when_it_opens_the_cluster(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, rich.console, pipeline.driver\n"
+        "def opened(*_): sys.exit('torch' if 'torch' in sys.modules else 'no torch')\n"
+        "pipeline.driver.open_cluster = opened\n"
+        "from pipeline.experiments import digits\n"
+        f"pipeline.driver.start_run(pathlib.Path({str(tmp_path / 'run')!r}), digits(), rich.console.Console())\n"
+    )
+    assert run_quietly([wavenas()[0], "-c", code], expected=1).splitlines()[-1] == "no torch"

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,21 @@ def test_the_malicious_file_of_these_tests_works(tmp_path: Path) -> None:
     assert (tmp_path / "touched").exists()
 
 
-@pytest.mark.parametrize("form", [0, *(pytest.param(form, marks=pytest.mark.faults) for form in (1, 2))])
+@pytest.mark.parametrize("form", [0, *(pytest.param(form, marks=pytest.mark.faults) for form in (1, 2, 3, 4))])
 def test_checkpoints_with_code_are_refused(form: int, run: Path, tmp_path: Path) -> None:
+    harmful = Touch(tmp_path / "touched")
+    forms = [objects(np.savez, state=[harmful]), objects(np.save, [harmful]), *plain_pickles({"state": harmful})]
     newest = sorted((run / "checkpoints").iterdir())[-1]
-    newest.write_bytes(seal(plain_pickles({"waves": Touch(tmp_path / "touched")})[form]))
+    newest.write_bytes(seal(forms[form]))
     look(run, tmp_path / "touched", resumed=2)
+
+
+def objects(save: Callable[..., None], *lists: list[object], **named: list[object]) -> bytes:
+    """A file of numpy's with arrays of objects, which are pickles."""
+    written = io.BytesIO()
+    arrays = [np.array(content, dtype=object) for content in lists]
+    save(written, *arrays, **{name: np.array(content, dtype=object) for name, content in named.items()})
+    return written.getvalue()
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasks.data import Crops, augment, center, load_images, random_crops, split_indices, whiten
+from tasks.data import Crops, augment, center, load_images, random_crops, whiten
 from tasks.settings import DataSettings
+from tasks.splits import split_indices
 
 CPU = torch.device("cpu")
 SMALL = DataSettings(num_validation=20, num_train=50, upsample=10, crop=7)

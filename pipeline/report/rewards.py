@@ -65,9 +65,9 @@ def _draw(axes: Axes, search: Rewards, means: np.ndarray, best: np.ndarray) -> N
     axes.scatter(
         search.trials,
         search.rewards,
-        s=9,
+        s=9 if pixels else 18,  # few points are to be seen on dark paper too
         color=search.colour,
-        alpha=0.35,
+        alpha=0.35 if pixels else 0.6,
         linewidths=0,
         rasterized=pixels,
         label="child",
@@ -88,7 +88,7 @@ def plot_best(searches: Sequence[Rewards]) -> Plot:
         means = best_means(search.rewards.tolist(), 5)
         axes.plot(search.trials, means, color=search.colour, lw=2, label=search.name)
         numbers += [(search.name, trial, mean) for trial, mean in zip(search.trials.tolist(), means, strict=True)]
-    axes.set(xlabel="trial", ylabel="reward")
+    axes.set(xlabel="trial", ylabel="reward", title="mean of the best 5 so far")
     axes.grid(axis="y", alpha=0.25)
     legend(axes, loc="lower right")
     return Plot(

@@ -146,7 +146,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"format": 3, "configuration": {"experiment": "digits", "surch": {}}}')
+    (tmp_path / "config.json").write_text('{"format": 4, "configuration": {"experiment": "digits", "surch": {}}}')
     assert f"{tmp_path}/config.json: not a file that this program wrote" in type_in("resume", tmp_path, expected=2)
     (tmp_path / "config.json").write_text('{"format": 9, "configuration": {"experiment": "digits"}}')
     assert "format 9, where this version reads 4" in type_in("resume", tmp_path, expected=2)

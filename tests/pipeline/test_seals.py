@@ -132,5 +132,5 @@ def test_a_part_with_other_columns_is_damaged(tmp_path: Path) -> None:
 def test_a_run_of_an_earlier_version_is_told_by_its_format(tmp_path: Path) -> None:
     path = config(tmp_path)
     path.write_text('{"format": 2, "configuration": {}}')
-    with pytest.raises(UserError, match=r"config\.json: format 2, where this version reads 3"):
+    with pytest.raises(UserError, match=r"config\.json: format 2, where this version reads 4"):
         open_run(path.parent)

@@ -105,7 +105,7 @@ def top_means(paths: RunPaths, points: Sequence[int]) -> dict[tuple[int, int], f
     """By (top, models): the mean metric of the best `top` different networks among the first models of a search.
 
     A network that was drawn again counts with its first training, so that who draws it often has no luckier a one.
-    NaN before the first that ended well.
+    NaN until so many ended well: a mean of fewer would be another quantity.
     """
     hashes = dict(
         zip(*read_table(paths, "samples", ["trial_id", "architecture_hash"]).to_pydict().values(), strict=True)
@@ -118,8 +118,8 @@ def top_means(paths: RunPaths, points: Sequence[int]) -> dict[tuple[int, int], f
             unique.setdefault(hashes[row["trial_id"]], row)
         ranked = heapq.nlargest(max(TOPS), unique.values(), key=lambda row: float(row["reward"]))
         for top in TOPS:
-            metrics = [row["metric"] for row in ranked[:top]]
-            means[top, point] = fmean(metrics) if metrics else math.nan
+            enough = len(ranked) >= top
+            means[top, point] = fmean(row["metric"] for row in ranked[:top]) if enough else math.nan
     return means
 
 
@@ -128,7 +128,8 @@ def differences(
 ) -> list[Row]:
     """Rows of the comparison: how much better a policy is than another, with a 95% interval over the seeds.
 
-    `better` is 1 where a larger metric is better, else -1.
+    `better` is 1 where a larger metric is better, else -1. A difference is NaN where a seed has none, its interval
+    with one seed too.
     """
     seeds = [seed for name, seed in curves if name == policy]
     rows = []
@@ -136,7 +137,8 @@ def differences(
         ours, theirs = ([curves[name, seed][top, models] for seed in seeds] for name in (policy, other))
         gains = [better * (mine - yours) for mine, yours in zip(ours, theirs, strict=True)]
         mean = fmean(gains)
-        half = T_975[min(len(gains) - 2, 29)] * stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
+        spread = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 and math.isfinite(mean) else math.nan
+        half = T_975[min(len(gains) - 2, 29)] * spread
         rows.append(
             {
                 "policy": policy, "other": other, "top": top, "models": models, "seeds": len(seeds),
@@ -151,11 +153,14 @@ def comparison_text(frame: pd.DataFrame) -> str:
     """The end of the searches in words."""
     lines = []
     for row in frame[frame.models == frame.models.max()].itertuples():
+        compared = f"{row.policy} against {row.other}, best {row.top} of {row.models} models, {row.seeds} seeds:"
+        if not math.isfinite(row.difference):
+            lines.append(f"{compared} no figure, since a search has fewer than {row.top} different networks")
+            continue
         verdict = "ahead" if row.low > 0 else "behind" if row.high < 0 else "no difference that these seeds tell"
         interval = f"95% interval {row.low:+.4g} to {row.high:+.4g}" if row.seeds > 1 else "one seed, no interval"
         lines.append(
-            f"{row.policy} against {row.other}, best {row.top} of {row.models} models, {row.seeds} seeds:"
-            f" {row.policy_metric:.5g} against {row.other_metric:.5g}, better by {row.difference:+.4g}"
+            f"{compared} {row.policy_metric:.5g} against {row.other_metric:.5g}, better by {row.difference:+.4g}"
             f" ({interval}): {verdict}"
         )
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import type_in, write_table
 
-from pipeline.comparison import differences, points_of, top_means
+from pipeline.comparison import comparison_text, differences, points_of, top_means
 from pipeline.run_paths import RunPaths
 
 
@@ -83,6 +83,29 @@ def test_intervals_are_those_of_students_t() -> None:
     assert worse["difference"] == pytest.approx(-0.275) and worse["high"] == pytest.approx(half - 0.275)
     (alone,) = differences({key: curve for key, curve in curves.items() if key[1] == 0}, "a", "b", 1.0)
     assert math.isnan(alone["low"]) and alone["difference"] == 0.3
+
+
+def test_where_too_few_ended_well_there_is_no_figure(done: tuple[Path, Path, str], tmp_path: Path) -> None:
+    shutil.copytree(done[1], tmp_path / "compared")
+    compare(done[0], tmp_path / "compared", "--every", "1")
+    frame = pd.read_parquet(tmp_path / "compared" / "comparison.parquet").set_index(["top", "models"])
+    assert frame.loc[15].loc[:14, ["policy_metric", "difference", "low", "high"]].isna().all(axis=None)
+    assert frame.loc[15].loc[60].notna().all() and (tmp_path / "compared" / "comparison.svg").exists()
+    means = top_means(RunPaths(done[1] / "random-0"), [0, 4, 60])
+    assert math.isnan(means[1, 0]) and math.isnan(means[5, 4]) and means[1, 4] > 0
+
+
+def test_a_seed_without_a_figure_leaves_no_difference_and_that_is_said() -> None:
+    curves = {(name, seed): {(1, 30): 0.5, (15, 30): 0.4} for name in "ab" for seed in range(2)}
+    curves["b", 1] = {(1, 30): 0.4, (15, 30): math.nan}
+    rows = differences(curves, "a", "b", 1.0)
+    assert rows[0]["difference"] == pytest.approx(0.05) and math.isfinite(rows[0]["low"])
+    assert all(math.isnan(rows[1][name]) for name in ("difference", "low", "high", "other_metric"))
+    first, second = comparison_text(pd.DataFrame(rows)).splitlines()
+    assert "better by +0.05" in first and "no figure" not in first
+    assert second == (
+        "a against b, best 15 of 30 models, 2 seeds: no figure, since a search has fewer than 15 different networks"
+    )
 
 
 def test_points_end_with_the_search() -> None:

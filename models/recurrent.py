@@ -97,7 +97,7 @@ class Recurrent(nn.Module):
         """Outputs [time, batch, hidden] of inputs [time, batch, input], and the state after the last step.
 
         With batch_first, batch comes before time in both. The state is h and c, each [layers, batch, hidden], and zero
-        where none is given. Raises ValueError for inputs of another shape.
+        where none is given. Raises ValueError for inputs or a state of another shape.
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.input_size or 0 in inputs.shape:
             order = "batch, time" if self.batch_first else "time, batch"
@@ -107,6 +107,10 @@ class Recurrent(nn.Module):
         if state is None:
             zeros = next(self.parameters()).new_zeros(len(self.layers), inputs.shape[1], self.hidden_size)
             state = (zeros, zeros)
+        for name, values in zip("hc", state, strict=True):
+            shape = [len(self.layers), inputs.shape[1], self.hidden_size]
+            if list(values.shape) != shape:
+                raise ValueError(f"{name} {list(values.shape)}: must be [layers, batch, hidden], here {shape}")
         hiddens, cells = [], []
         for layer, hidden, cell in zip(self.layers, *state, strict=True):
             inputs, last = layer(inputs, hidden, cell)

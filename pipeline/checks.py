@@ -42,6 +42,11 @@ def _check_combinations(configuration: Configuration) -> None:
             f"evolution.population_size = {configuration.evolution.population_size}: evolution begins once so many"
             f" children were drawn by chance; allowed is less than search.samples = {search.samples}"
         )
+    if search.mode == "waves" and search.gradients_per_step != 1:
+        raise UserError(
+            f"search.gradients_per_step = {search.gradients_per_step}: a wave is one step of the controller; allowed is"
+            ' 1, or any number with search.mode = "async"'
+        )
     if data.crop > data.upsample:
         raise UserError(f"data.crop = {data.crop}: allowed is at most data.upsample = {data.upsample}")
     if data.dataset == "digits" and data.folder is not None:

@@ -81,6 +81,7 @@ def ptb() -> Configuration:
     return Configuration(
         experiment="ptb",
         search=SearchSettings(
+            mode="async",  # one step of the controller for 10 gradients
             samples=15_000,
             replicas=400,
             children_per_replica=1,
@@ -106,7 +107,13 @@ def ptb_small() -> Configuration:
         ptb(),
         experiment="ptb_small",
         search=replace(
-            ptb().search, samples=32, replicas=1, children_per_replica=4, gradients_per_step=1, control="random"
+            ptb().search,
+            mode="waves",
+            samples=32,
+            replicas=1,
+            children_per_replica=4,
+            gradients_per_step=1,
+            control="random",
         ),
         controller=ControllerSettings(learning_rate=HASTY),
         evolution=EvolutionSettings(population_size=8, tournament_size=3),

@@ -12,6 +12,7 @@ from tasks.records import Epoch, Status, Trial
 from tasks.seeds import derive_seed
 from tasks.weights import save_weights
 
+MOST_PERPLEXITY = 1e9  # far beyond any vocabulary: what lies above says no more, and would be infinite at last
 RunEpoch = Callable[[int, float], Epoch]
 
 
@@ -68,5 +69,5 @@ def clip_and_check(model: nn.Module, norm: float) -> None:
 
 
 def perplexity(loss: float) -> float:
-    """The exponential of a mean cross-entropy in nats; infinite where that is too large."""
-    return math.exp(loss) if loss < 700 else math.inf
+    """The exponential of a mean cross-entropy in nats, at most MOST_PERPLEXITY, which NaN counts as too."""
+    return math.exp(loss) if loss < math.log(MOST_PERPLEXITY) else MOST_PERPLEXITY

@@ -33,6 +33,15 @@ CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attem
 IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of a GPU are skipped, with the reason, where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU, and torch sees none here")
+
+
 def wavenas(*arguments: str | Path) -> list[str]:
     """The command line as a list, in this Python."""
     return [sys.executable, "-m", "pipeline", *map(str, arguments)]

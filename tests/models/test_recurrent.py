@@ -215,6 +215,13 @@ def test_unknown_cells_and_inputs_of_other_shapes_are_errors() -> None:
     for shape in ((5, 4), (5, 2, 3), (0, 2, 4)):
         with pytest.raises(ValueError, match=r"inputs \[.*\]: must be \[time, batch, 4\]"):
             build_cell("lstm", 4, 4)(torch.zeros(shape))
+    right = torch.zeros(2, 3, 4)
+    for shape in ((2, 1, 4), (1, 3, 4), (2, 3, 5), (2, 2, 4)):
+        for state, name in (((torch.zeros(shape), right), "h"), ((right, torch.zeros(shape)), "c")):
+            with pytest.raises(
+                ValueError, match=rf"{name} \[.*\]: must be \[layers, batch, hidden\], here \[2, 3, 4\]"
+            ):
+                build_cell("lstm", 5, 4, 2)(torch.zeros(6, 3, 5), state)
 
 
 @pytest.mark.parametrize("cell", [random_cell(2), random_cell(7), nascell(), "lstm"])

@@ -26,7 +26,8 @@ def test_ptb_has_the_papers_numbers() -> None:
     configuration = ptb()
     search, controller, language = configuration.search, configuration.controller, configuration.language
     assert (search.replicas, search.shards, search.children_per_replica, search.samples) == (400, 20, 1, 15_000)
-    assert (search.gradients_per_step, search.reward_scale, search.reward_power) == (10, 80, -2)
+    assert (search.mode, search.gradients_per_step) == ("async", 10)
+    assert (search.reward_scale, search.reward_power) == (80, -2)
     assert (controller.learning_rate, controller.hidden_units, controller.num_layers) == (5e-4, 35, 2)
     assert (language.num_layers, language.epochs, language.parameters) == (2, 35, 19_775_200)
     assert (language.batch_size, language.steps, language.learning_rate, language.clip_norm) == (20, 35, 1.0, 5.0)
@@ -117,6 +118,10 @@ def test_wrong_settings_are_named_with_what_is_allowed(assignment: str, message:
             "child.task = 'tasks.language_child:train_language_child' cannot be trained on data.dataset = 'digits'",
         ),
         (["--experiment", "ptb", "--data", "/nowhere"], "/nowhere: no file train.txt or NAME.train.txt"),
+        (
+            ["--set", "search.gradients_per_step=4"],
+            "search.gradients_per_step = 4: a wave is one step of the controller; allowed is 1, or any",
+        ),
         (["--set", "data.crop=11"], "data.crop = 11: allowed is at most data.upsample = 10"),
     ],
 )

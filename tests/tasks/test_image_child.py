@@ -141,7 +141,6 @@ def test_evaluation_is_the_mean_over_all_images_and_changes_nothing(trial: Trial
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can see")
 def test_a_child_trains_on_the_gpu_in_bfloat16(trial: Trial) -> None:
     training = train_image_child(NETWORK, replace(trial, child=replace(trial.child, precision="bfloat16")))
     assert (training.status, training.device, training.precision) == ("ok", "cuda:0", "bfloat16")

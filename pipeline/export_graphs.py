@@ -26,9 +26,13 @@ class Example:
 
 
 def write_graphs(folder: Path, example: Example) -> dict[str, str]:
-    """Write the graphs of the network in `folder` that can be; for each of the others why it is not there."""
+    """Write the graphs of the network in `folder` that can be; for each of the others why it is not there.
+
+    What is written there has to load: where it does not, the error is raised as it is.
+    """
+    model = _import(folder / "model.py").load()
     try:
-        program = _trace(_import(folder / "model.py").load(), example)
+        program = _trace(model, example)
         torch.export.save(program, folder / TORCH_GRAPH)
     except Exception as error:  # noqa: BLE001  (whatever torch cannot trace, the rest of the folder stands)
         return dict.fromkeys((TORCH_GRAPH, ONNX_GRAPH), f"torch.export cannot trace this network: {_in_short(error)}")

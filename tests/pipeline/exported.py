@@ -8,6 +8,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
+import onnxruntime
 import torch
 
 from models.space import SearchSpace
@@ -69,6 +70,13 @@ def outputs_elsewhere(folder: Path, *inputs: Any) -> Any:
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     return torch.load(folder / "outputs.pt", weights_only=True)
+
+
+def run_onnx(folder: Path, **inputs: torch.Tensor) -> list[torch.Tensor]:
+    """What ONNX Runtime computes of an exported network's graph."""
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    values = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    return [torch.from_numpy(value) for value in values]
 
 
 def assert_well_written(folder: Path) -> None:

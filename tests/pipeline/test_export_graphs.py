@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from exported import drawn
+from exported import drawn, run_onnx
 
+from models.cell_architecture import CellArchitecture, Node
 from models.conv_architecture import ConvArchitecture
 from models.conv_layers import ConvLayer, NormLayer, PoolLayer
 from models.conv_net import ConvNet
@@ -27,32 +28,70 @@ EVERY_LAYER = ConvArchitecture(
 )
 
 
-@torch.no_grad()
-def test_graphs_of_images_take_any_number_of_them(tmp_path: Path) -> None:
-    network = ConvNet(EVERY_LAYER, 3, 10).eval()
-    export_network(EVERY_LAYER, network, tmp_path, Origin("A network"), images=DataSettings(upsample=10, crop=9))
-    for count in (1, 5):
-        images = torch.randn(count, 3, 9, 9)
-        graph = torch.export.load(tmp_path / "model.pt2").module()
-        torch.testing.assert_close(graph(images), network(images))
-        for output in run_onnx(tmp_path, images=images):
-            torch.testing.assert_close(output, network(images), rtol=1e-4, atol=1e-5)
-    assert not (tmp_path / "__pycache__").exists()
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ConvNet, Path]:
+    """A network with every kind of layer, and the folder that it was exported into."""
+    network, folder = ConvNet(EVERY_LAYER, 3, 10).eval(), tmp_path_factory.mktemp("images")
+    export_network(EVERY_LAYER, network, folder, Origin("A network"), images=DataSettings(upsample=10, crop=9))
+    return network, folder
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 5])
 @torch.no_grad()
-def test_graphs_of_text_take_a_word_and_the_state(tmp_path: Path) -> None:
-    cell = drawn("cells", 5)
-    model = LanguageModel(cell, 20, 8, init_range=0.5).eval()
-    export_network(cell, model, tmp_path, Origin("A model"))
+def test_graphs_of_images_take_any_number_of_them(images: tuple[ConvNet, Path], count: int) -> None:
+    network, folder = images
+    given = torch.randn(count, 3, 9, 9)
+    torch.testing.assert_close(torch.export.load(folder / "model.pt2").module()(given), network(given))
+    assert not (folder / "__pycache__").exists()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@torch.no_grad()
+def test_onnx_graphs_of_images_take_any_number_of_them(images: tuple[ConvNet, Path], count: int) -> None:
+    network, folder = images
+    given = torch.randn(count, 3, 9, 9)
+    (output,) = run_onnx(folder, images=given)
+    torch.testing.assert_close(output, network(given), rtol=1e-4, atol=1e-5)
+
+
+SMALL_CELL = CellArchitecture(
+    (Node("add", "tanh"), Node("elem_mult", "relu"), Node("add", "sigmoid")), Node("add", "tanh"), 1, 0
+)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[SMALL_CELL, pytest.param(drawn("cells", 5), marks=pytest.mark.slow)],
+    ids=["small", "base 8"],
+)
+def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, Path]:
+    """A language model, and the folder that it was exported into."""
+    model, folder = LanguageModel(request.param, 20, 8, init_range=0.5).eval(), tmp_path_factory.mktemp("text")
+    export_network(request.param, model, folder, Origin("A model"))
+    return model, folder
+
+
+@torch.no_grad()
+def test_graphs_of_text_take_a_word_and_the_state(text: tuple[LanguageModel, Path]) -> None:
+    model, folder = text
     tokens, state = torch.randint(20, (1, 3)), (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
-    logits, (hidden, last) = model(tokens, state)
-    graph = torch.export.load(tmp_path / "model.pt2").module()
-    torch.testing.assert_close(graph(tokens, state), (logits, (hidden, last)))
-    outputs = run_onnx(tmp_path, tokens=tokens, h=state[0], c=state[1])
-    for output, expected in zip(outputs, (logits, hidden, last), strict=True):
-        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+    graph = torch.export.load(folder / "model.pt2").module()
+    torch.testing.assert_close(graph(tokens, state), model(tokens, state))
+
+
+@torch.no_grad()
+def test_onnx_graphs_of_text_take_a_word_and_the_state(text: tuple[LanguageModel, Path]) -> None:
+    model, folder = text
+    tokens, state = torch.randint(20, (1, 3)), (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
+    logits, last = model(tokens, state)
+    outputs = run_onnx(folder, tokens=tokens, h=state[0], c=state[1])
+    torch.testing.assert_close(tuple(outputs), (logits, *last), rtol=1e-4, atol=1e-5)
+
+
+def test_code_that_does_not_load_is_an_error_and_no_missing_graph(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("def load():\n    raise RuntimeError('size mismatch')\n")
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        write_graphs(tmp_path, Example((torch.zeros(2, 3),), (0,), ("images",), ("logits",)))
 
 
 def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:
@@ -73,10 +112,3 @@ def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     readme = (tmp_path / "README.md").read_text()
     assert "no `model.onnx`: onnx and onnxscript not installed; pip install 'wavenas[onnx]' does that" in readme
     assert "- `model.pt2`" in readme
-
-
-def run_onnx(folder: Path, **inputs: torch.Tensor) -> list[torch.Tensor]:
-    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed: no runtime to try a graph in")
-    session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    values = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    return [torch.from_numpy(value) for value in values]

@@ -21,12 +21,11 @@ from pipeline.run_paths import RunPaths
 from pipeline.search import is_finished, trial_of
 from pipeline.stage_settings import IMAGE_EPOCHS, IMAGE_GRID, LANGUAGE_EPOCHS, LANGUAGE_GRID, Grid
 from pipeline.study import Planned, open_study
-from pipeline.summary import SearchSummary, architecture_of, metric_text, summarise
+from pipeline.summary import SearchSummary, architecture_of, metric_text, summarise, test_text
+from pipeline.trained import widened
 from tasks.records import Trial
 from tasks.seeds import derive_seed
-from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, SpaceSettings
-
-WIDER = "models.variants:more_filters"
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK
 
 
 def run_final(folder: Path, configuration: Configuration, console: Console, retry: bool = False) -> None:
@@ -102,8 +101,14 @@ class FinalStage:
         for key in self._grid:
             if key.partition(".")[0] not in ("child", "language") or key == "child.task":
                 raise UserError(f"final.grid: {key!r}: allowed are settings of child and of language")
-        last = {key: values[-1] for key, values in self._grid.items()}
-        check_configuration(with_settings(configuration, last, "final.grid"))
+        last = self._settled({key: values[-1] for key, values in self._grid.items()})
+        check_configuration(last)
+        embedded, shared = last.language.embedding_size, last.language.shared_embeddings
+        if embedded and (True in final.shared_embeddings or (shared and final.parameters)):
+            raise UserError(
+                f"language.embedding_size = {embedded}: shared embeddings have as many units as a layer, so that"
+                " final.shared_embeddings = true needs language.embedding_size = none"
+            )
 
     @property
     def _grid(self) -> Grid:
@@ -121,7 +126,11 @@ class FinalStage:
                 yield self._training("grid", self._trial(sample, settings, data_path), settings)
 
     def long(self, best: Planned, data_path: Path) -> Iterator[Planned]:
-        """The best of the grid until convergence, in every size that is asked for, the network as found first."""
+        """The best of the grid until convergence.
+
+        A cell is trained in the sizes that are asked for, or else in the search's; of a network for images that found
+        comes first, then those with more filters.
+        """
         final = self.configuration.final
         sample = next(row for row in self.search.ranked if row["trial_id"] == best.trial.trial_id)
         chosen = {**json.loads(best.columns["settings"]), **self._until_convergence}
@@ -129,21 +138,24 @@ class FinalStage:
         for parameters, shared in sizes:
             asked = {"language.parameters": parameters, "language.shared_embeddings": shared}
             settings = {**chosen, **{key: value for key, value in asked.items() if value is not None}}
+            if parameters and self._settled(settings).language.hidden_units:
+                settings["language.hidden_units"] = None  # they would go before the parameters
             yield self._training("long", self._trial(sample, settings, data_path), settings)
         for count in final.more_filters:
             trial = self._trial(sample, chosen, data_path)
-            options = {"function": trial.space.function, "options": trial.space.options, "count": count}
-            wider = replace(trial, space=SpaceSettings(function=WIDER, options=options))
-            yield self._training("long", wider, chosen, count)
+            yield self._training("long", replace(trial, space=widened(trial.space, count)), chosen, count)
 
     @property
     def _until_convergence(self) -> dict[str, Any]:
         section, epochs = ("language", LANGUAGE_EPOCHS) if self.is_language else ("child", IMAGE_EPOCHS)
         return {f"{section}.epochs": self.configuration.final.epochs or epochs}
 
+    def _settled(self, settings: Mapping[str, Any]) -> Configuration:
+        return with_settings(self.configuration, settings, "final.grid")
+
     def _trial(self, sample: Row, settings: Mapping[str, Any], data_path: Path) -> Trial:
         """Trained from one seed whatever the settings, for as long as it takes, and however large."""
-        configuration = with_settings(self.configuration, settings, "final.grid")
+        configuration = self._settled(settings)
         seed = derive_seed(configuration.search.seed, "final", sample["trial_id"])
         trial = trial_of(configuration, self.paths, data_path, {**sample, "seed": seed})
         child = replace(trial.child, timeout_minutes=None)
@@ -172,9 +184,5 @@ def final_text(configuration: Configuration, rows: Sequence[Row]) -> str:
     tested = row_of_test(list(rows))
     if tested is None or tested["test_metric"] is None:
         return "\n".join([*lines, "Test: none" if tested is None else f"Test: {opened_text(tested)}"])
-    metric, of = tested["test_metric"], f"of training {tested['tested']}, {tested['parameters']:,} parameters"
-    if configuration.child.task == LANGUAGE_TASK:
-        lines.append(f"Test perplexity {metric:.2f} {of}")
-    else:
-        lines.append(f"Test error rate {1 - metric:.2%} (accuracy {metric:.2%}) {of}")
-    return "\n".join(lines)
+    of = f"of training {tested['tested']}, {tested['parameters']:,} parameters"
+    return "\n".join([*lines, f"{test_text(configuration, tested['test_metric'])} {of}"])

@@ -39,7 +39,7 @@ def best_trial(paths: RunPaths) -> int:
 
 def drawn_architecture(paths: RunPaths, configuration: Configuration, trial_id: int) -> Any:
     """The architecture of a trial as its space returns it. Raises UserError where there is no such trial."""
-    return _decode(configuration, _sample(paths, trial_id))
+    return decode(configuration, sample_of(paths, trial_id))
 
 
 def build_child(paths: RunPaths, configuration: Configuration, trial_id: int) -> nn.Module:
@@ -47,11 +47,11 @@ def build_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
 
     Raises UserError where there is no such trial, for tasks of a user's own, and where a text's files are missing.
     """
-    sample = _sample(paths, trial_id)
+    sample = sample_of(paths, trial_id)
     words = vocabulary(paths, configuration)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sample["seed"])
-        return child_network(_decode(configuration, sample), configuration, len(words))
+        return child_network(decode(configuration, sample), configuration, len(words))
 
 
 def child_network(architecture: Any, configuration: Configuration, vocabulary_size: int) -> nn.Module:
@@ -80,7 +80,7 @@ def train_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
     Raises UserError where it does not end well.
     """
     data_path = prepare_data(configuration.data, paths.prepared_data)
-    trial = trial_of(configuration, paths, data_path, _sample(paths, trial_id))
+    trial = trial_of(configuration, paths, data_path, sample_of(paths, trial_id))
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "child.pt"
         child = replace(trial.child, checkpoint_minutes=EACH_EPOCH)
@@ -88,6 +88,14 @@ def train_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
         if result.training is None or result.status != "ok":
             raise UserError(f"trial {trial_id} ended with status {result.status}: {result.error or 'no weights'}")
         return read_weights(kept), result.training
+
+
+def load_into(network: nn.Module, path: Path, whose: str) -> None:
+    """Give a network the weights in a file. Raises UserError where there are none, or they are not `whose`."""
+    try:
+        network.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: not the weights of {whose}: {error}") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -117,7 +125,8 @@ def image_settings(configuration: Configuration) -> DataSettings | None:
     return configuration.data if configuration.data.dataset in CHANNELS_AND_CLASSES else None
 
 
-def _sample(paths: RunPaths, trial_id: int) -> Row:
+def sample_of(paths: RunPaths, trial_id: int) -> Row:
+    """A trial's row of samples. Raises UserError where there is no such trial."""
     rows = read_table(paths, "samples", ["trial_id", "depth", "tokens", "seed"]).to_pylist()
     for row in rows:
         if row["trial_id"] == trial_id:
@@ -126,7 +135,8 @@ def _sample(paths: RunPaths, trial_id: int) -> Row:
     raise UserError(f"{paths.folder}: no trial {trial_id}; {drawn}")
 
 
-def _decode(configuration: Configuration, sample: Row) -> Any:
+def decode(configuration: Configuration, sample: Row) -> Any:
+    """The architecture of a row of samples, as the configuration's space returns it."""
     find_own_modules()
     space = SearchSpace(configuration.space.function, configuration.space.options)
     return space.decode(sample["depth"], sample["tokens"])

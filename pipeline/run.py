@@ -89,13 +89,20 @@ class Run:
 
         return drawn_architecture(self.paths, self.configuration, trial_id)
 
-    def build(self, trial_id: int | None = None) -> "nn.Module":
+    def build(self, trial_id: int | None = None, *, training: int | None = None) -> "nn.Module":
         """The network of a trial, of the best where none is named, with the weights that its training begins with.
 
-        Raises UserError where there is no such trial, or where the run's task is not one of this project's.
+        With `training`, a number of table `final`, that of a long training, with the weights that it kept. Raises
+        UserError where there is no such trial or training, or where the run's task is not one of this project's.
         """
         from pipeline.networks import best_trial, build_child
+        from pipeline.trained import trained_network, training_row
 
+        if training is not None:
+            if trial_id is not None:
+                raise ValueError("a trial and a training are two networks: name one of them")
+            row, _ = training_row(self.paths, training)
+            return trained_network(self.paths, self.configuration, row)[1]
         chosen = best_trial(self.paths) if trial_id is None else trial_id
         return build_child(self.paths, self.configuration, chosen)
 

@@ -134,6 +134,13 @@ def metric_text(configuration: Configuration, row: Row) -> str:
     return f"metric {row['metric']:.6g}"
 
 
+def test_text(configuration: Configuration, metric: float) -> str:
+    """A figure of the test split by its name."""
+    if configuration.child.task == LANGUAGE_TASK:
+        return f"Test perplexity {metric:.2f}"
+    return f"Test error rate {1 - metric:.2%} (accuracy {metric:.2%})"
+
+
 def _in_short(configuration: Configuration, row: Row) -> str:
     return f"trial {row['trial_id']} ({metric_text(configuration, row)}{_cost(configuration, row, with_flops=False)})"
 

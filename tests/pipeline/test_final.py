@@ -13,22 +13,28 @@ from conftest import IN_THIS_PROCESS, type_in
 from rich.console import Console
 from sklearn.datasets import load_digits
 
+from models.language_model import count_parameters
 from models.space import SearchSpace
 from pipeline.configuration import override
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
+from pipeline.experiments import cifar10_pooling, ptb
 from pipeline.final import FinalStage, best_of, finished_search
 from pipeline.held_out import evaluate_once, row_of_test
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
+from pipeline.stage_settings import IMAGE_GRID, LANGUAGE_GRID
 from pipeline.study import Planned, open_study
-from pipeline.summary import summarise
+from pipeline.summary import SearchSummary, summarise
 from pipeline.tables import read_table
 from tasks.data import ImageSplit, load_images
+from tasks.device import pick_precision
 from tasks.image_child import build_network, evaluate
+from tasks.language_child import hidden_units_of
 from tasks.weights import load_weights
 
 SMALL = ['final.grid={"child.learning_rate"=[0.1,0.02]}', "final.epochs=3"]
+PRECISION = pick_precision("auto", torch.device("cpu"))
 
 
 def final(run: Path, *arguments: str, expected: int = 0) -> str:
@@ -108,7 +114,7 @@ def test_the_figure_is_that_of_the_kept_weights_on_images_that_no_child_saw(done
     images = np.rint(bundled.images[len(trained_on) :, None] * (255 / 16)).astype(np.uint8)
     assert len(images) == 360
     split = ImageSplit(torch.from_numpy(images), torch.from_numpy(bundled.target[len(trained_on) :]))
-    loss, accuracy = evaluate(network, split, trial.data, torch.float32)
+    loss, accuracy = evaluate(network, split, trial.data, PRECISION)
     assert (test.test_loss, test.test_metric) == (pytest.approx(loss), pytest.approx(accuracy))
 
 
@@ -119,7 +125,7 @@ def test_kept_weights_are_those_of_the_epoch_that_gives_the_metric(done: tuple[P
         data = load_images(trial.data_path, trial.data, torch.device("cpu"))
         network = build_network(architecture, trial, data)
         load_weights(str(done[0] / row["weights"]), network)
-        assert evaluate(network, data.validation, trial.data, torch.float32)[1] == row["metric"]
+        assert evaluate(network, data.validation, trial.data, PRECISION)[1] == row["metric"]
 
 
 def test_the_same_command_again_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +188,48 @@ def test_settings_that_do_not_fit_are_errors(run: Path) -> None:
     assert "language.epochs = 5 means nothing" in final(run, "--set", 'final.grid={"language.epochs"=[5]}', expected=2)
     assert "unknown key child.rate" in final(run, "--set", 'final.grid={"child.rate"=[5]}', expected=2)
     assert "allowed for a run that has begun" in final(run, "--set", "child.epochs=9", expected=2)
+
+
+def planned_for_text(folder: Path, *settings: str) -> list[Planned]:
+    """The long trainings of a cell that `ptb` might find, after the first point of its grid."""
+    configuration = override(ptb(), settings)
+    row = {"trial_id": 7, "depth": 1, "tokens": (0,) * 34, "architecture": None}
+    stage = FinalStage(configuration, RunPaths(folder), SearchSummary(1, 0, (1.0,), (row,)))
+    stage.check()
+    return list(stage.long(next(stage.grid(folder)), folder))
+
+
+@pytest.mark.parametrize("units", [[], ["language.hidden_units=650"]], ids=["by parameters", "by hidden units"])
+def test_cells_are_trained_in_the_sizes_asked_for(units: list[str], tmp_path: Path) -> None:
+    """Table 2: 25M, 32M and 54M parameters, without and with shared embeddings, whatever the search's own size."""
+    cell = SearchSpace("models.cell_space:cell_space", {}).decode(1, (0,) * 34)
+    sizes = []
+    for training in planned_for_text(tmp_path, *units):
+        language = training.trial.language
+        hidden, tied = hidden_units_of(cell, 10_000, language), language.shared_embeddings
+        sizes.append((round(count_parameters(cell, 10_000, hidden, tied=tied) / 1e6), tied))
+    assert sizes == [(size, tied) for size in (25, 32, 54) for tied in (False, True)]
+
+
+def test_shared_embeddings_have_no_size_of_their_own(tmp_path: Path) -> None:
+    refused = r"language.embedding_size = 128: shared embeddings have as many units as a layer"
+    with pytest.raises(UserError, match=refused):
+        planned_for_text(tmp_path, "language.embedding_size=128")
+    with pytest.raises(UserError, match=refused):
+        planned_for_text(tmp_path, 'final.grid={"language.embedding_size"=[128]}')
+    assert len(planned_for_text(tmp_path, "language.embedding_size=128", "final.shared_embeddings=[false]")) == 3
+
+
+def test_the_grids_are_over_what_the_paper_names() -> None:
+    """Sections 4.1 and 4.2."""
+    assert set(IMAGE_GRID) == {
+        "child.learning_rate", "child.weight_decay", "child.batch_norm_epsilon", "child.decay_at"
+    }  # fmt: skip
+    dropouts = {"language.output_dropout", "language.recurrent_dropout"}
+    schedule = {"language.learning_rate", "language.init_range", "language.constant_epochs"}
+    assert set(LANGUAGE_GRID) == dropouts | schedule
+    assert all(len(set(map(repr, values))) == 2 for values in (*IMAGE_GRID.values(), *LANGUAGE_GRID.values()))
+    assert cifar10_pooling().final.more_filters == (40,), "Table 1"
 
 
 def test_a_search_has_to_be_finished(run: Path) -> None:

@@ -15,6 +15,7 @@ from models.architecture import to_json
 from models.cell_formula import Cell
 from models.conv_net import ConvNet
 from models.language_model import LanguageModel
+from models.recurrent import Recurrent
 from pipeline.errors import DiskError, UserError
 from pipeline.export_cell import cell_source, language_model_source
 from pipeline.export_conv import conv_names, conv_source
@@ -24,6 +25,7 @@ from pipeline.export_text import (
     FILES,
     IMAGE_USAGE,
     LANGUAGE_USAGE,
+    LAYERS_USAGE,
     LOAD,
     MODULE,
     PREPARE,
@@ -73,7 +75,7 @@ def image_content(network: ConvNet, images: DataSettings) -> Content:
         input_names=("images",),
         output_names=("logits",),
     )
-    load = LOAD.format(network="Network", tie="")
+    load = LOAD.format(network="Network", made="Network()", tie="")
     usage = IMAGE_USAGE.format(channels=network.in_channels)
     return Content(
         [conv_source(network), load, prepare, inspect.getsource(whiten)],
@@ -97,8 +99,8 @@ def language_content(cell: Cell, model: LanguageModel, words: Sequence[str]) -> 
         input_names=("tokens", "h", "c"),
         output_names=("logits", "new_h", "new_c"),
     )
-    parts = [*cell_content(cell, with_bias(model)).parts, language_model_source(model, tied)]
-    load = LOAD.format(network="LanguageModel", tie=TIE if tied else "")
+    parts = [*cell_content(cell, with_bias(model.recurrent)).parts, language_model_source(model, tied)]
+    load = LOAD.format(network="LanguageModel", made="LanguageModel()", tie=TIE if tied else "")
     return Content([*parts, load], "load", LANGUAGE_USAGE, weights, words, example)
 
 
@@ -107,9 +109,25 @@ def cell_content(cell: Cell, bias: bool) -> Content:
     return Content([cell_source(cell, bias)], "Cell", CELL_USAGE)
 
 
-def with_bias(model: LanguageModel) -> bool:
-    """Whether the layers of a model have a bias."""
-    return any(name.endswith("bias") for name, _ in model.recurrent.named_parameters())
+def layers_content(cell: Cell, layers: Recurrent) -> Content:
+    """Layers of a cell with their weights. Their graphs read one step at a time."""
+    count, inputs, units = len(layers.layers), layers.input_size, layers.hidden_size
+    made = f"Cell({inputs}, {units}, num_layers={count})"
+    state = torch.zeros(count, 2, units), torch.zeros(count, 2, units)
+    example = Example(
+        inputs=(torch.zeros(1, 2, inputs), state),
+        batch_dimensions=(1, (1, 1)),
+        input_names=("inputs", "h", "c"),
+        output_names=("outputs", "new_h", "new_c"),
+    )
+    parts = [cell_source(cell, with_bias(layers)), LOAD.format(network="Cell", made=made, tie="")]
+    weights = {name: value.contiguous() for name, value in layers.state_dict().items()}
+    return Content(parts, "load", LAYERS_USAGE.format(inputs=inputs, units=units), weights, example=example)
+
+
+def with_bias(layers: Recurrent) -> bool:
+    """Whether recurrent layers have a bias."""
+    return any(name.endswith("bias") for name, _ in layers.named_parameters())
 
 
 def export_network(

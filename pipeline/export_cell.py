@@ -78,8 +78,8 @@ class LanguageModel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embedding = nn.Embedding({words}, {units})
-        self.recurrent = Cell({units}, {units}, num_layers={layers})
+        self.embedding = nn.Embedding({words}, {embedded})
+        self.recurrent = Cell({embedded}, {units}, num_layers={layers})
         self.softmax = nn.Linear({units}, {words})
 {tie}
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -114,9 +114,14 @@ def cell_source(cell: Cell, bias: bool) -> str:
 
 def language_model_source(model: LanguageModel, tied: bool) -> str:
     """Class `LanguageModel`; it uses class `Cell`."""
-    words, units = model.embedding.weight.shape
-    tie = " " * 8 + "self.softmax.weight = self.embedding.weight\n" if tied else ""
-    return _LANGUAGE_MODEL.format(words=words, units=units, layers=len(model.recurrent.layers), tie=tie)
+    words, embedded = model.embedding.weight.shape
+    return _LANGUAGE_MODEL.format(
+        words=words,
+        embedded=embedded,
+        units=model.recurrent.hidden_size,
+        layers=len(model.recurrent.layers),
+        tie=" " * 8 + "self.softmax.weight = self.embedding.weight\n" if tied else "",
+    )
 
 
 def _describe(cell: Cell) -> str:

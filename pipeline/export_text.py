@@ -14,7 +14,7 @@ MODULE = '''\
 LOAD = '''\
 def load(path: str | Path = Path(__file__).parent / "weights.safetensors") -> {network}:
     """The network with the weights of a safetensors file, in evaluation mode."""
-    model = {network}()
+    model = {made}
     model.load_state_dict(read_safetensors(Path(path)){tie})
     return model.eval()
 
@@ -58,6 +58,11 @@ CELL_USAGE = """\
 cell = Cell(input_size=100, hidden_size=200, num_layers=2)  # as nn.LSTM is used; its weights are drawn at random
 outputs, (h, c) = cell(inputs)  # inputs [time, batch, 100], outputs [time, batch, 200]"""
 
+LAYERS_USAGE = """\
+model = load()  # with the weights beside this file
+outputs, (h, c) = model(inputs)  # inputs [time, batch, {inputs}], outputs [time, batch, {units}]
+outputs, (h, c) = model(more_inputs, (h, c))  # goes on where the sequence stopped"""
+
 README = """\
 # {heading}
 
@@ -89,6 +94,6 @@ FILES = {
     "weights.safetensors": "its weights",
     "architecture.json": "the architecture as data",
     "vocabulary.json": "the words by number",
-    "model.pt2": "network and weights as a graph, for `torch.export.load`; of text it reads one word at a time",
+    "model.pt2": "network and weights as a graph, for `torch.export.load`; of sequences it reads one step at a time",
     "model.onnx": "the same graph for ONNX runtimes",
 }

@@ -27,21 +27,41 @@ def export(
     train: Annotated[
         bool, typer.Option("--train", help="Train it here as the search did, and keep the weights.")
     ] = False,
+    training: Annotated[
+        int | None, typer.Option(help="Number of a training of the final stage, with the weights that it kept.")
+    ] = None,
+    final: Annotated[bool, typer.Option("--final", help="The training of the final stage that was tested.")] = False,
+    hidden_size: Annotated[int | None, typer.Option(min=1, help="Units of a layer of preset nascell.")] = None,
+    input_size: Annotated[int | None, typer.Option(min=1, help="Of preset nascell; unset: its hidden size.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Layers of preset nascell; unset: 1.")] = None,
 ) -> None:
     """Write a network as code that needs torch alone, with its weights, and as graphs."""
     with exit_codes():
         if (folder is None) == (preset is None):
             raise UserError("export needs the folder of a run, or --preset: one of them, and not both")
-        from pipeline.export_run import export_preset, export_trial
+        of_trial = trial is not None or weights is not None or train
+        ways = of_trial + (training is not None) + final
+        if ways > 1:
+            raise UserError("a trial (--trial, --weights, --train), --training and --final do not go together")
+        if preset is not None and ways:
+            raise UserError("trials and trainings are those of a run, and not for a preset")
+        if hidden_size is None and (input_size or layers):
+            raise UserError("--input-size and --layers need --hidden-size")
+        from pipeline.export_run import LayerSizes, export_preset, export_training, export_trial
         from pipeline.run_folder import open_run
 
         if preset is not None:
-            if trial is not None or weights is not None or train:
-                raise UserError("--trial, --weights and --train are for a run's networks, not for a preset")
-            written = export_preset(preset, to)
+            sizes = LayerSizes(input_size or hidden_size, hidden_size, layers or 1) if hidden_size else None
+            written = export_preset(preset, to, sizes)
         else:
             assert folder is not None
-            written = export_trial(*open_run(folder), to, trial_id=trial, weights=weights, train=train)
+            if hidden_size is not None:
+                raise UserError("--hidden-size, --input-size and --layers are for preset nascell")
+            paths, configuration = open_run(folder)
+            if training is not None or final:
+                written = export_training(paths, configuration, to, training)
+            else:
+                written = export_trial(paths, configuration, to, trial_id=trial, weights=weights, train=train)
         for path in written:
             typer.echo(path)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import type_in
-from exported import assert_well_written, drawn, module_of, outputs_elsewhere
+from exported import assert_well_written, drawn, module_of, outputs_elsewhere, run_onnx
+from safetensors.torch import load_file
 
 from models.cell_architecture import CellArchitecture
 from models.cell_formula import Cell
@@ -76,6 +77,19 @@ def test_a_language_model_loads_where_this_project_is_unknown(tmp_path: Path) ->
     assert CellArchitecture.from_json(json.loads((tmp_path / "architecture.json").read_text())) == nascell()
 
 
+@torch.no_grad()
+def test_an_embedding_of_another_size_than_the_layers(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    cell = drawn("cells", 4)
+    ours = LanguageModel(cell, len(WORDS), 6, embedding_size=9, init_range=0.5).eval()
+    export_network(cell, ours, tmp_path, Origin("A model"), words=WORDS, graphs=False)
+    assert_well_written(tmp_path)
+    tokens = torch.randint(len(WORDS), (7, 3))
+    logits, state = ours(tokens)
+    their_logits, their_state = module_of(tmp_path).load()(tokens)
+    assert_same((their_logits, *their_state), (logits, *state))
+
+
 def test_nascell_is_exported_as_its_equations(tmp_path: Path) -> None:
     type_in("export", "--preset", "nascell", "--to", tmp_path / "nascell")
     assert_well_written(tmp_path / "nascell")
@@ -91,6 +105,36 @@ def test_nascell_is_exported_as_its_equations(tmp_path: Path) -> None:
     ):
         assert f"        {line}\n" in text
     assert not (tmp_path / "nascell/weights.safetensors").exists()
+    assert "`--hidden-size` gives it both" in (tmp_path / "nascell/README.md").read_text()
+
+
+@torch.no_grad()
+def test_nascell_of_given_sizes_has_weights_and_graphs_of_a_step(tmp_path: Path) -> None:
+    sizes = ["--hidden-size", "6", "--input-size", "4", "--layers", "2"]
+    type_in("export", "--preset", "nascell", *sizes, "--to", tmp_path / "nascell")
+    assert_well_written(tmp_path / "nascell")
+    theirs = module_of(tmp_path / "nascell").load()
+    ours = build_cell(nascell(), 4, 6, 2, bias=False)
+    ours.load_state_dict(load_file(tmp_path / "nascell/weights.safetensors"))
+    inputs, state = torch.randn(5, 3, 4), (torch.randn(2, 3, 6), torch.randn(2, 3, 6))
+    (outputs, last), (expected, expected_last) = theirs(inputs, state), ours(inputs, state)
+    assert_same((outputs, *last), (expected, *expected_last))
+    step = ours(inputs[:1], state)
+    graph = torch.export.load(tmp_path / "nascell/model.pt2").module()
+    torch.testing.assert_close(graph(inputs[:1], state), step)
+    outcome = run_onnx(tmp_path / "nascell", inputs=inputs[:1], h=state[0], c=state[1])
+    torch.testing.assert_close(tuple(outcome), (step[0], *step[1]), rtol=1e-4, atol=1e-5)
+    assert "has learned nothing yet" in (tmp_path / "nascell/README.md").read_text()
+
+
+def test_sizes_are_those_of_nascell(tmp_path: Path) -> None:
+    to = ["--to", tmp_path / "new"]
+    for arguments, message in (
+        (["--preset", "figure7", "--hidden-size", "4"], "are for nascell, and not for figure7"),
+        (["--preset", "nascell", "--layers", "2"], "--input-size and --layers need --hidden-size"),
+        ([tmp_path, "--hidden-size", "4"], "are for preset nascell"),
+    ):
+        assert message in type_in("export", *arguments, *to, expected=2)
 
 
 @torch.no_grad()

@@ -110,13 +110,12 @@ def test_nascell_is_exported_as_its_equations(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_nascell_of_given_sizes_has_weights_and_graphs_of_a_step(tmp_path: Path) -> None:
-    sizes = ["--hidden-size", "6", "--input-size", "4", "--layers", "2"]
-    type_in("export", "--preset", "nascell", *sizes, "--to", tmp_path / "nascell")
+    type_in("export", "--preset", "nascell", "--hidden-size", "6", "--input-size", "4", "--to", tmp_path / "nascell")
     assert_well_written(tmp_path / "nascell")
     theirs = module_of(tmp_path / "nascell").load()
-    ours = build_cell(nascell(), 4, 6, 2, bias=False)
+    ours = build_cell(nascell(), 4, 6, bias=False)
     ours.load_state_dict(load_file(tmp_path / "nascell/weights.safetensors"))
-    inputs, state = torch.randn(5, 3, 4), (torch.randn(2, 3, 6), torch.randn(2, 3, 6))
+    inputs, state = torch.randn(5, 3, 4), (torch.randn(1, 3, 6), torch.randn(1, 3, 6))
     (outputs, last), (expected, expected_last) = theirs(inputs, state), ours(inputs, state)
     assert_same((outputs, *last), (expected, *expected_last))
     step = ours(inputs[:1], state)

@@ -26,14 +26,14 @@ def sample_by_evolution(
     random = Random(seed)
     for path in paths:
         if len(population) < population_size:
-            _complete(path, (), math.inf, random)
+            complete(path, (), math.inf, random)
         else:
             contenders = random.sample(population, min(tournament_size, len(population)))
             parent = max(contenders, key=lambda individual: individual.reward).tokens
-            _complete(path, parent, random.randrange(len(parent)), random)
+            complete(path, parent, random.randrange(len(parent)), random)
 
 
-def _complete(path: Path, parent: Sequence[int], mutated: float, random: Random) -> None:
+def complete(path: Path, parent: Sequence[int], mutated: float, random: Random) -> None:
     """Take the parent's tokens but for one: that at `mutated`, or the next one that has an alternative.
 
     Tokens are drawn where the parent has none, or one that is not allowed any more.
@@ -43,14 +43,14 @@ def _complete(path: Path, parent: Sequence[int], mutated: float, random: Random)
         if position >= len(parent) or parent[position] >= decision.num_options:
             path.take(random.randrange(decision.num_options))
         elif position >= mutated and decision.num_options > 1:
-            path.take(_another(decision, parent[position], random))
+            path.take(random.choice(neighbours(decision, parent[position])))
             mutated = math.inf
         else:
             path.take(parent[position])
 
 
-def _another(decision: Decision, token: int, random: Random) -> int:
-    """A neighbour of a token: another value, or a subset that differs in one layer."""
+def neighbours(decision: Decision, token: int) -> list[int]:
+    """The tokens next to one: every other value, or the subsets that differ in one layer."""
     if isinstance(decision, Anchor):
-        return token ^ 1 << random.randrange(decision.count)
-    return random.choice([other for other in range(decision.num_options) if other != token])
+        return [token ^ 1 << layer for layer in range(decision.count)]
+    return [other for other in range(decision.num_options) if other != token]

@@ -15,22 +15,21 @@ from rich.console import Console
 
 from models.architecture import architecture_hash, to_json
 from models.conv_architecture import ConvArchitecture
-from models.evolution import Individual
 from models.space import SearchSpace
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.files import write_atomically
 from pipeline.final import finished_search
+from pipeline.perturbations import Perturbation, perturbations
+from pipeline.progress import format_seconds
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
 from pipeline.study import Planned, open_study
 from pipeline.summary import architecture_of
-from tasks.records import PolicyState, SampleRequest
 from tasks.seeds import derive_seed
-from tasks.settings import EvolutionSettings, SpaceSettings
-from tasks.waves import sample_wave
+from tasks.settings import SpaceSettings
 
 REWIRED = {"dense": "models.variants:densely_connected", "no_skips": "models.variants:without_skips"}
 IN_WORDS = {
@@ -39,17 +38,22 @@ IN_WORDS = {
     "no_skips": "no skip connections",
     "perturbed": "one decision changed",
 }
-TRIES = 20  # draws for each perturbation that is asked for, until they differ
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A network to be compared with the one found: its name, and how a worker decodes it."""
+    """A network to be compared with the one found: its name, how a worker decodes it, and the decision changed."""
 
     kind: str
-    number: int
     space: SpaceSettings
     tokens: tuple[int, ...]
+    change: Perturbation | None = None
+
+    @property
+    def columns(self) -> Row:
+        """What tells its rows from those of other variants."""
+        told = ("position", "decision", "before", "after")
+        return {"variant": self.kind, **{name: getattr(self.change, name, None) for name in told}}
 
 
 def run_ablations(folder: Path, configuration: Configuration, console: Console, retry: bool = False) -> None:
@@ -61,6 +65,10 @@ def run_ablations(folder: Path, configuration: Configuration, console: Console, 
     variants = variants_of(configuration, best)
     with open_study(paths, configuration, "ablations", console) as study:
         planned = list(_trainings(paths, configuration, data_path, best, variants))
+        study.say(
+            f"{len(variants)} networks, each from {configuration.ablations.seeds} seeds, are {len(planned)} trainings;"
+            f" the search's took {format_seconds(best['seconds'])}. --perturbations and --seeds make them fewer."
+        )
         text = ablation_text(configuration, study.train(planned, retry), rewired_already(configuration, best))
         paths.report.mkdir(exist_ok=True)
         write_atomically(paths.report / "ablations.txt", (text + "\n").encode())
@@ -70,17 +78,16 @@ def run_ablations(folder: Path, configuration: Configuration, console: Console, 
 def variants_of(configuration: Configuration, best: Row) -> list[Variant]:
     """The network found, its rewirings where it is convolutional and they are other networks, and its perturbations."""
     space, tokens = configuration.space, tuple(best["tokens"])
-    variants = [Variant("found", 0, space, tokens)]
+    variants = [Variant("found", space, tokens)]
     if isinstance(architecture_of(configuration, best), ConvArchitecture):
         for kind, function in REWIRED.items():
             rewired = SpaceSettings(function=function, options={"function": space.function, "options": space.options})
-            variants.append(Variant(kind, 0, rewired, tokens))
-    for number, changed in enumerate(perturbations(configuration, best)):
-        variants.append(Variant("perturbed", number, space, changed))
+            variants.append(Variant(kind, rewired, tokens))
     distinct: dict[str, Variant] = {}
     for variant in variants:
         distinct.setdefault(architecture_hash(_architecture(variant, best["depth"])), variant)
-    return list(distinct.values())
+    changes = perturbations(configuration, best, distinct)
+    return [*distinct.values(), *(Variant("perturbed", space, change.tokens, change) for change in changes)]
 
 
 def rewired_already(configuration: Configuration, best: Row) -> list[str]:
@@ -88,27 +95,6 @@ def rewired_already(configuration: Configuration, best: Row) -> list[str]:
     is_network = isinstance(architecture_of(configuration, best), ConvArchitecture)
     kinds = {variant.kind for variant in variants_of(configuration, best)}
     return [kind for kind in REWIRED if is_network and kind not in kinds]
-
-
-def perturbations(configuration: Configuration, best: Row) -> list[tuple[int, ...]]:
-    """Tokens with one decision changed at random, no two of the same network, as many as there are of those asked for.
-
-    What a changed decision brings up anew is drawn uniformly, as in evolution.
-    """
-    wanted = configuration.ablations.perturbations
-    parent = Individual(tuple(best["tokens"]), 0.0)
-    request = SampleRequest(
-        state=PolicyState(policy="evolution", seed=0, population=(parent,)),
-        controller=configuration.controller,
-        space=configuration.space,
-        depth=best["depth"],
-        count=TRIES * wanted,
-        seed=derive_seed(configuration.search.seed, "perturbations"),
-        evolution=EvolutionSettings(population_size=1, tournament_size=1),
-    )
-    drawn = {sample.architecture_hash: sample.tokens for sample in reversed(sample_wave(request))}
-    drawn.pop(best["architecture_hash"], None)
-    return list(drawn.values())[::-1][:wanted]
 
 
 def _architecture(variant: Variant, depth: int) -> object:
@@ -126,37 +112,42 @@ def _trainings(
             sample = {**best, "tokens": variant.tokens, "seed": seed}
             trial = replace(trial_of(configuration, paths, data_path, sample), space=variant.space)
             columns = {
-                "variant": variant.kind, "variant_number": variant.number, "repetition": repetition,
+                **variant.columns, "repetition": repetition,
                 "architecture": json.dumps(to_json(architecture), default=vars),
                 "architecture_hash": architecture_hash(architecture),
             }  # fmt: skip
-            number = f" {variant.number}" if variant.kind == "perturbed" else ""
-            name = f"trial {best['trial_id']}, {IN_WORDS[variant.kind]}{number}, repetition {repetition}"
+            name = f"trial {best['trial_id']}, {in_words(variant.columns)}, repetition {repetition}"
             yield Planned(name, replace(trial, max_parameters=None, max_flops=None), columns)
+
+
+def in_words(row: Row) -> str:
+    """A variant by the columns of its rows: what it is, and of one decision changed which, from what to what."""
+    if row["position"] is None:
+        return IN_WORDS[row["variant"]]
+    change = f"{row['decision']} (token {row['position']}) from {row['before']} to {row['after']}"
+    return f"{IN_WORDS[row['variant']]}, {change}"
 
 
 def ablation_text(configuration: Configuration, rows: Sequence[Row], already: Sequence[str] = ()) -> str:
     """The variants against the network found, in words; it has some of them `already`."""
-    metrics: dict[tuple[str, int], list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     for row in rows:
-        metrics.setdefault((row["variant"], row["variant_number"]), [])
-        if row["status"] == "ok":
-            metrics[row["variant"], row["variant_number"]].append(row["metric"])
-    found = metrics.pop(("found", 0))
+        ended = metrics.setdefault(in_words(row), [])
+        ended += [row["metric"]] if row["status"] == "ok" else []
+    found = metrics.pop(IN_WORDS["found"])
     if not found:
         return "The network found did not end well, so that there is nothing to compare with."
     better = math.copysign(1.0, configuration.search.reward_power)  # of a larger metric
     lines = [f"{IN_WORDS['found']}: mean {_mean(found)}"]
     lines += [f"{IN_WORDS[kind]}: that is the network found" for kind in already]
     changes = []
-    for (kind, number), values in metrics.items():
-        name = IN_WORDS[kind] + (f" {number}" if kind == "perturbed" else "")
+    for name, values in metrics.items():
         if not values:
             lines.append(f"{name}: none ended well")
             continue
         difference = better * (fmean(values) - fmean(found))
         lines.append(f"{name}: mean {_mean(values)}, {abs(difference):.4g} {'better' if difference > 0 else 'worse'}")
-        if kind == "perturbed":
+        if name.startswith(IN_WORDS["perturbed"]):
             changes.append(difference)
     if changes:
         worse = sum(change < 0 for change in changes)

@@ -194,11 +194,15 @@ ABLATIONS = stage(
     "a training of the network found or of a variant",
     (
         ("variant", CATEGORY, "found, dense, no_skips or perturbed"),
-        ("variant_number", pa.int64(), "which of the perturbed ones, from 0"),
+        ("position", pa.int64(), "token of the network found that is changed, from 0; missing unless perturbed"),
+        ("decision", CATEGORY, "the name of the decision changed; missing unless perturbed"),
+        ("before", pa.string(), "its value in the network found, as JSON; missing unless perturbed"),
+        ("after", pa.string(), "its value in this one, as JSON; missing unless perturbed"),
         ("repetition", pa.int64(), "which seed, from 0"),
         ("architecture", pa.string(), "the architecture as JSON"),
         ("architecture_hash", pa.string(), "the same for architectures that compute the same"),
     ),
+    sparse=("position",),
 )
 OF_TRANSFERS = (
     ("cell", CATEGORY, "the cell by name: trial of the search, NASCell, LSTM, RNN or the name of a file"),

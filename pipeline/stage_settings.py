@@ -41,5 +41,5 @@ class FinalSettings:
 class AblationSettings:
     """Control experiments on the network found (section 4.1: dense connections, no skips, perturbations)."""
 
-    perturbations: NotNegative = 10  # networks that differ from it in one decision
+    perturbations: NotNegative | None = None  # decisions that are changed, one at a time; unset: all that can be
     seeds: Positive = 3  # trainings of each, the network found too

@@ -61,7 +61,9 @@ def ablate(
     folder: RunFolder,
     cluster: ClusterOption = None,
     site: SiteOption = None,
-    perturbations: Annotated[int | None, typer.Option(help="Networks with one decision changed.")] = None,
+    perturbations: Annotated[
+        int | None, typer.Option(help="So many decisions are changed, one at a time; unset: all.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings of each network.")] = None,
     retry: RetryOption = False,
     set_: Annotated[

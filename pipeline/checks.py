@@ -9,7 +9,15 @@ from models.space import Choice, Path, SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.foreign_code import find_own_modules
-from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, ChildSettings, LanguageSettings, depth_at
+from tasks.settings import (
+    IMAGE_TASK,
+    LANGUAGE_TASK,
+    TRANSLATION_TASK,
+    ChildSettings,
+    DataSettings,
+    LanguageSettings,
+    depth_at,
+)
 
 TRIED = 20  # architectures drawn of a space, at its first depth and at its last
 # The other settings in child are of images.
@@ -67,9 +75,13 @@ def _check_unread(configuration: Configuration) -> None:
         unread["data"] = list(OF_IMAGES)
     elif task == IMAGE_TASK:
         unread = {"language": [field.name for field in fields(LanguageSettings)], "data": ["symbols", "vocabulary"]}
+    elif task == TRANSLATION_TASK:
+        unread = {"child": [field.name for field in fields(ChildSettings) if field.name not in OF_ANY_CHILD]}
+        unread["language"] = [field.name for field in fields(LanguageSettings)]
+        unread["data"] = [field.name for field in fields(DataSettings) if field.name != "dataset"]
     else:
         return
-    if (task == LANGUAGE_TASK) != (dataset == "text"):
+    if (task != IMAGE_TASK) != (dataset == "text"):
         raise UserError(f"child.task = {task!r} cannot be trained on data.dataset = {dataset!r}")
     for section, names in unread.items():
         settings = getattr(configuration, section)

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,16 @@ def child_of_task(configuration: Configuration, task: str) -> ChildSettings:
     """A child's settings for another task: those that any task looks at stay, and it takes as long as it takes."""
     of_any = {name: getattr(configuration.child, name) for name in OF_ANY_CHILD}
     return ChildSettings(**{**of_any, "task": task, "timeout_minutes": None})
+
+
+def check_changes(before: Configuration, after: Configuration, section: str) -> None:
+    """Raise UserError for settings that a transfer does not look at; `section` has those of its model."""
+    looked_at = (section, "data", "child", "language", "retries", "cluster")  # check_configuration tells of the others
+    changed = [name for name in vars(after) if getattr(before, name) != getattr(after, name) and name not in looked_at]
+    if "search" in changed and replace(after.search, seed=before.search.seed) == before.search:
+        changed.remove("search")
+    if changed:
+        raise UserError(f"{changed[0]}: a transfer looks at {section}, child, retries, cluster and search.seed alone")
 
 
 def transfer_trial(cell: NamedCell, configuration: Configuration, data_path: Path, repetition: int) -> Trial:

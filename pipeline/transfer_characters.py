@@ -19,6 +19,7 @@ from pipeline.transfer import (
     add_test,
     bits,
     cells_to_compare,
+    check_changes,
     child_of_task,
     columns_of,
     figure,
@@ -75,6 +76,7 @@ def transfer_to_characters(
     `run` is the run's configuration, `configuration` what `for_characters` makes of it. Raises UserError.
     """
     check_configuration(configuration)
+    check_changes(run, configuration, "language")
     cells = cells_to_compare(given, paths, run)
     data_path = prepare_data(configuration.data, paths.prepared_data)
     planned = [_planned(cell, configuration, data_path, number) for number in range(seeds) for cell in cells]

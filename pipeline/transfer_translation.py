@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 
+from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration, to_dict
 from pipeline.datasets import prepare_once
 from pipeline.files import write_atomically
@@ -20,6 +21,7 @@ from pipeline.transfer import (
     NamedCell,
     add_test,
     cells_to_compare,
+    check_changes,
     child_of_task,
     columns_of,
     figure,
@@ -27,19 +29,18 @@ from pipeline.transfer import (
     told,
     transfer_trial,
 )
-from tasks.settings import DataSettings
+from tasks.settings import TRANSLATION_TASK, DataSettings
 from tasks.translation_child import HeldOutPairs, Translations, translate_held_out
 
 STAGE = "transfer_translation"
 UNTESTED: Row = dict.fromkeys(
     ("test_opened_at", "validation_bleu", "test_loss", "test_bleu", "signature", "translations")
 )
-TASK = "tasks.translation_child:train_translation_child"
 
 
 def for_translation(configuration: Configuration) -> Configuration:
     """A run's configuration with what trains a translation model in place of its children's."""
-    child = child_of_task(configuration, TASK)
+    child = child_of_task(configuration, TRANSLATION_TASK)
     return replace(configuration, child=child, data=DataSettings(dataset="text"))
 
 
@@ -57,6 +58,8 @@ def transfer_to_translation(
 
     `run` is the run's configuration, `configuration` what `for_translation` makes of it. Raises UserError.
     """
+    check_configuration(configuration)
+    check_changes(for_translation(run), configuration, "translation")
     cells = cells_to_compare(given, paths, run)
     fingerprint, encode = parallel_source(files, configuration.translation)
     data_path = prepare_once(paths.prepared_data / f"pairs-{fingerprint}", encode)
@@ -71,7 +74,8 @@ def transfer_to_translation(
             for row in rows
         ]
         how = next((row["signature"] for row in rows if row["signature"]), "none")
-        heading = f"BLEU from {files.source} to {files.target}, of the files' own words (sacrebleu {how}):"
+        words = "the files' own words" if configuration.translation.bleu == "none" else "sacrebleu's words"
+        heading = f"BLEU from {files.source} to {files.target}, of {words} (sacrebleu {how}):"
         tell(study, heading, lines)
 
 
@@ -121,12 +125,15 @@ class _Test:
         self._folder.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{sentence}\n" for sentence in sentences)
         write_atomically(self._folder / f"{split}.{self.files.target}", text.encode())
-        score, signature = bleu(sentences, self.files.lines(split)[1])
+        score, signature = bleu(sentences, self.files.lines(split)[1], trial.translation.bleu)
         return score, signature, translated.loss
 
 
-def bleu(translations: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """BLEU of translations, 0 to 100, words being what stands between spaces, and sacrebleu's signature of it."""
-    metric = BLEU(tokenize="none", force=True)  # force: no warning that the text is in words already
+def bleu(translations: Sequence[str], references: Sequence[str], words: str = "none") -> tuple[float, str]:
+    """BLEU of translations, 0 to 100, and sacrebleu's signature of it.
+
+    With `none` words are what stands between spaces; `13a` and `intl` cut words and punctuation apart first.
+    """
+    metric = BLEU(tokenize=words, force=True)  # force: no warning that the text is in words already
     score = metric.corpus_score(list(translations), [list(references)])
     return float(score.score), str(metric.get_signature())

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 IMAGE_TASK = "tasks.image_child:train_image_child"
 LANGUAGE_TASK = "tasks.language_child:train_language_child"
+TRANSLATION_TASK = "tasks.translation_child:train_translation_child"
 
 
 def _not_zero(value: float) -> float:

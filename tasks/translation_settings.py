@@ -33,3 +33,4 @@ class TranslationSettings:
     clip_norm: PositiveFloat = 5.0  # of the gradient
     beam_width: Positive = 8
     length_penalty: NotNegativeFloat = 0.6  # alpha, by which the scores of translations are normalised
+    bleu: Literal["none", "13a", "intl"] = "none"  # how sacrebleu cuts words before it counts; none: as the files do

@@ -4,14 +4,19 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import type_in
 
+from models.language_model import count_parameters
 from models.presets import nascell
 from pipeline.errors import UserError
+from pipeline.experiments import ptb
 from pipeline.transfer import add_test, bits
+from pipeline.transfer_characters import for_characters
 from pipeline.transfer_translation import bleu
+from tasks.language_child import hidden_units_of
 
 LINES = [
     " ".join("abcdefghijkl"[(7 * line + 5 * place**2) % 12] for place in range(1 + line % 4)) for line in range(24)
@@ -90,6 +95,23 @@ def test_a_translation_is_told_in_bleu_and_can_be_read(text: Path) -> None:
     assert type_in(*command).endswith(output.partition("BLEU")[2])  # nothing is trained or tested again
 
 
+def test_subwords_are_put_together_again_and_bleu_counts_as_it_is_told(text: Path) -> None:
+    folder = text / "run"
+    settings = ("symbols=subwords", "vocabulary=12", "bleu=13a", "epochs=20")
+    subwords = [f"--set=translation.{setting}" for setting in settings]
+    for split in ("train", "valid", "test"):
+        (text / f"{split}.en").write_text("ring sing\n" * 12)
+        (text / f"{split}.de").write_text("ren sen.\n" * 12)
+    output = type_in("transfer", "translation", folder, "--cell", "lstm", "--data", text, *PAIRS, *subwords)
+    (row,) = table(folder, "transfer_translation").to_dict("records")
+    assert row["status"] == "ok" and "tok:13a" in row["signature"] and "of sacrebleu's words" in output
+    told = (folder / row["translations"] / "test.de").read_text()
+    assert told == "ren sen.\n" * 12
+    (vocabulary,) = folder.parent.glob(".prepared/pairs-*/target_vocabulary.npy")
+    pieces = np.load(vocabulary)
+    assert len(pieces) == 12 and any(len(piece.strip("\u2581")) > 1 for piece in pieces[2:])
+
+
 def test_the_best_cell_of_a_search_is_transferred(text: Path) -> None:
     settings = ["language.hidden_units=4", "language.learning_rate=0.1", "cluster.workers=1", "cluster.processes=false"]
     settings += ["search.control=none", "data.vocabulary=none", "data.num_train=none", "data.num_validation=none"]
@@ -117,6 +139,30 @@ def test_the_best_cell_of_a_search_is_transferred(text: Path) -> None:
         (
             ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "translation.dropout=1.5"],
             "translation.dropout",
+        ),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "child.epochs=3"],
+            "child.epochs = 3 means nothing",
+        ),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "language.epochs=3"],
+            "language.epochs = 3 means nothing",
+        ),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "data.num_train=9"],
+            "data.num_train = 9 means nothing",
+        ),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "translation.bleu=zh"],
+            "translation.bleu = 'zh'",
+        ),
+        (
+            ["translation", "run", "--cell", "lstm", "--data", ".", "--set", "search.samples=9"],
+            "search: a transfer looks at translation, child, retries, cluster and search.seed alone",
+        ),
+        (
+            ["characters", "run", "--cell", "lstm", "--data", ".", "--set", "translation.epochs=9"],
+            "translation: a transfer looks at language, child",
         ),
     ],
 )
@@ -169,3 +215,21 @@ def test_bits_and_bleu() -> None:
     sentence = "the quick brown fox jumps ."
     assert bleu([sentence], [sentence])[0] == pytest.approx(100)
     assert bleu(["the quick brown fox jumps."], [sentence])[0] < 100  # words are what stands between spaces
+    for words in ("13a", "intl"):
+        score, signature = bleu(["the quick brown fox jumps."], [sentence], words)
+        assert score == pytest.approx(100) and f"tok:{words}" in signature
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("small", 6.57e6), ("large", 16.28e6)])
+def test_models_of_characters_are_those_of_table_3(size: str, parameters: float) -> None:
+    """Section 4.2, with the 50 different characters of Penn Treebank."""
+    language = for_characters(ptb(), size, None).language
+    for cell in (nascell(), "lstm"):
+        units = hidden_units_of(cell, 50, language)
+        count = count_parameters(cell, 50, units, language.num_layers, embedding_size=language.embedding_size)
+        assert count == pytest.approx(parameters, rel=0.01)
+    told = (language.num_layers, language.embedding_size, language.optimizer, language.learning_rate)
+    assert told == (2, 128, "adam", 0.001)
+    assert (language.batch_size, language.steps) == (32, 100)
+    assert (language.recurrent_dropout, language.input_dropout, language.output_dropout) == (0.2, 0.5, 0.5)
+    assert language.shared_embeddings is False and language.rate_divisor == 1

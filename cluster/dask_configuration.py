@@ -28,6 +28,8 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
     if not settings.processes:  # hundreds of workers that share a process need not each look after its health
         configuration |= {
+            # they stand still with their scheduler alone, and one that it lets go of for that is gone for good
+            "distributed.scheduler.worker-ttl": None,
             "distributed.admin.system-monitor.interval": "60s",
             "distributed.admin.tick.interval": "5s",
             "distributed.worker.profile.enabled": False,

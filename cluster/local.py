@@ -9,11 +9,15 @@ from pathlib import Path
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.core import Status
 from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import GIB, output_in
+from cluster.errors import ClusterError
 from cluster.settings import ClusterSettings
+
+ENDED = (Status.closed, Status.failed)
 
 
 @contextmanager
@@ -27,7 +31,14 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     ):
         kind = "worker" if settings.processes else "thread"
         description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
-        yield Cluster(client, description, workers, partial(check_scheduler, client))
+        yield Cluster(client, description, workers, partial(_check_workers, client, dask_cluster))
+
+
+def _check_workers(client: Client, dask_cluster: LocalCluster) -> None:
+    """Raise ClusterError where all workers have ended. A process that died is begun again by its nanny."""
+    check_scheduler(client)
+    if all(worker.status in ENDED for worker in dask_cluster.workers.values()):
+        raise ClusterError("all workers on this machine have ended, and nobody starts others")
 
 
 def _local_cluster(settings: ClusterSettings, workers: int) -> LocalCluster:

@@ -1,10 +1,14 @@
 """Set aside what is damaged in a run, and make what is left consistent. Nothing is deleted.
 
+What is replaced is first copied, and then renamed over: a kill or a full disk at any moment loses nothing, and the
+same command goes on.
+
 What the newest checkpoint stands on is never touched, but for damaged files: rows that are lost there are gone for
 good, and the controller stands. Of later waves, what hangs in the air is set aside too, and resuming does it again.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from pipeline.configuration import Configuration
@@ -28,12 +32,12 @@ def repair_run(folder: Path) -> Iterator[str]:
     paths = run_at_rest(folder)
     with driver_lock(paths):
         aside = SetAside(paths)
-        for search in searches_of(paths):
-            yield from _repair_files(search, aside)
-        if not paths.config.exists():
+        if all(finding.problem for finding in islice(examine_files(paths), 2)):
             raise UserError(
                 f"{paths.config}: neither this nor its copy can be read; nothing else tells of the settings"
             )
+        for search in searches_of(paths):
+            yield from _repair_files(search, aside)
         configuration = open_run(folder)[1]
         for search in searches_of(paths):
             yield from _repair_tables(search, configuration, aside)
@@ -44,20 +48,21 @@ def repair_run(folder: Path) -> Iterator[str]:
 def _repair_files(paths: RunPaths, aside: SetAside) -> Iterator[str]:
     """Set damaged files aside. Of the journal the whole lines stay; config.json and its copy stand for each other."""
     findings = [finding for finding in examine_files(paths) if finding.problem]
+    others = {str(paths.config): paths.config_copy, str(paths.config_copy): paths.config}
     for finding in findings:
-        if finding.damaged is None and finding.what not in (str(paths.config), str(paths.config_copy)):
+        if finding.damaged is None and finding.what not in others:
             raise UserError(f"{finding.what}: {finding.problem}; this cannot be repaired")
+    bad = {finding.what for finding in findings}
     for finding in findings:
+        path, other = Path(finding.what), others.get(finding.what)
+        whole = other is not None and str(other) not in bad
+        replaced = whole or path.suffix == paths.journal.suffix
         if finding.damaged is not None:
-            is_journal = finding.damaged.suffix == paths.journal.suffix
-            lines = whole_lines(finding.damaged) if is_journal else b""
-            aside.move(finding.damaged)
-            if is_journal:
-                write_atomically(finding.damaged, lines)
+            aside.copy(path) if replaced else aside.move(path)
             yield f"set aside {finding.what}: {finding.problem}"
-    for path, other in ((paths.config, paths.config_copy), (paths.config_copy, paths.config)):
-        if not path.exists() and other.exists():
-            write_atomically(path, other.read_bytes())
+        if replaced:
+            write_atomically(path, other.read_bytes() if other else whole_lines(path))
+        if whole and other:
             yield f"put a copy of {other.name} in the place of {path}"
 
 
@@ -72,7 +77,7 @@ def _repair_tables(paths: RunPaths, configuration: Configuration, aside: SetAsid
             kept = [row for row, key in zip(rows, keys, strict=True) if key not in hanging[name] and key not in seen]
             seen |= set(keys)
             if len(kept) < len(rows):
-                aside.move(part)
+                aside.copy(part)
                 write_part(part, kept, schema)
                 yield f"set aside {part}, and wrote it again without {len(rows) - len(kept):,} rows that nothing holds"
     yield from _repair_journal(paths, hanging, aside)
@@ -88,7 +93,7 @@ def _repair_journal(paths: RunPaths, hanging: dict[str, Keys], aside: SetAside) 
         for entry in entries
     ]
     if kept != entries:
-        aside.move(paths.journal)
+        aside.copy(paths.journal)
         write_atomically(paths.journal, b"".join(map(journal_line, kept)))
         yield f"set aside {paths.journal}, and wrote it again without rows that nothing holds"
 

@@ -1,6 +1,7 @@
 import logging
 import multiprocessing
 import os
+import time
 import urllib.request
 
 import pytest
@@ -8,6 +9,7 @@ from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import closed_at_the_end
 from cluster.dask_configuration import GIB
+from cluster.errors import ClusterError
 from cluster.local import num_local_workers
 from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
@@ -26,6 +28,20 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert client.run(os.environ.get, "OMP_NUM_THREADS").popitem()[1] == "1"
         assert client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_without_workers_that_could_come_again_a_cluster_says_so(processes: bool) -> None:
+    with open_cluster(ClusterSettings(workers=2, processes=processes)) as cluster:
+        first, second = cluster.client.scheduler_info()["workers"]
+        cluster.client.retire_workers([first])
+        cluster.check()
+        cluster.client.retire_workers([second])
+        deadline = time.monotonic() + 60
+        with pytest.raises(ClusterError, match="all workers on this machine have ended"):
+            while time.monotonic() < deadline:
+                cluster.check()
+                time.sleep(0.05)
 
 
 def test_the_scheduler_forgets_what_it_sent() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_same_run, children_ended
+from conftest import assert_same_run, children_ended, wavenas
 from drivers import drive, ended_at, exit_code, start_driver, wait_until
-from outside import scheduler, wait_for_workers, worker_processes, workers
+from outside import HERE, scheduler, wait_for_workers, worker_processes, workers
 from small_search import NUM_CHILDREN, search_undisturbed, start_command
 from wire import Proxy, free_port
 
@@ -71,6 +72,30 @@ def test_a_worker_that_stands_still_for_a_while_holds_nothing_up_for_good(
             stopped.suspend()
             time.sleep(2)
             stopped.resume()
+    assert_same_run(folder, undisturbed)
+
+
+@pytest.mark.parametrize("processes", ["true", "false"])
+def test_a_driver_that_stands_still_for_long_goes_on(
+    processes: str, undisturbed: Path, table: Path, tmp_path: Path
+) -> None:
+    folder, output = tmp_path / "run", tmp_path / "output.txt"
+    command = start_command(folder, table, "--set", f"cluster.processes={processes}", "--set", "cluster.workers=2")
+    ttl = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
+    with output.open("wb") as file:
+        driver = subprocess.Popen(
+            wavenas(*command), env={**os.environ, "PYTHONPATH": str(HERE), **ttl}, stdout=file, stderr=file
+        )
+    try:
+        for _ in range(2):
+            target = children_ended(folder) + 15
+            wait_until(lambda target=target: children_ended(folder) >= target or driver.poll() is not None, "children")
+            driver.send_signal(signal.SIGSTOP)
+            time.sleep(12)
+            driver.send_signal(signal.SIGCONT)
+        assert driver.wait(120) == 0, output.read_text()
+    finally:
+        driver.kill()
     assert_same_run(folder, undisturbed)
 
 

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 from conftest import assert_same_run, search_table, type_in
-from test_recovery import SHORT
+from damaged_runs import SHORT, contents, damaged_copy, make_runs
+from typer.testing import CliRunner
 
+from pipeline.command_line import app
 from pipeline.errors import DiskError
 from pipeline.journal import Journal, read_journal
 from pipeline.run_paths import RunPaths
 from pipeline.tables import Tables
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_runs(tmp_path_factory.mktemp("disk"))
 
 
 @pytest.fixture
@@ -86,6 +93,24 @@ def test_a_folder_that_may_be_read_alone_cannot_be_run_in_but_looked_at(
     assert "The run is whole." in type_in("verify", disk / "run")
     assert f"error: {disk}/run/report" in type_in("report", disk / "run", expected=1)
     remount(disk, "rw")
+
+
+@pytest.mark.parametrize("leave", [6, *(pytest.param(kib, marks=pytest.mark.faults) for kib in (0, 10, 14, 20, 30))])
+def test_a_repair_whose_disk_is_full_loses_nothing_and_is_done_again_once_there_is_room(
+    leave: int, runs: Path, small_disk: Callable[..., Path]
+) -> None:
+    disk = small_disk(20_000)
+    run = damaged_copy(runs, disk)
+    before = contents(run)
+    ballast = fill(disk, leave * 1_024)
+    ended = CliRunner().invoke(app, ["repair", str(run)])
+    assert ended.exit_code in (1, 2) and "No space left on device" in ended.output, ended.output
+    assert all(content in contents(run) for content in before)
+    ballast.unlink()
+    type_in("repair", run)
+    assert all(content in contents(run) for content in before)
+    type_in("resume", run)
+    assert_same_run(run, runs / "reference")
 
 
 def test_no_line_ever_follows_a_torn_one_in_the_journal(small_disk: Callable[..., Path]) -> None:

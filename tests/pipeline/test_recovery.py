@@ -9,20 +9,14 @@ import pandas as pd
 import pytest
 import timed_task
 from conftest import assert_same_run, run_quietly, search_table, type_in
+from damaged_runs import SHORT, flip
 from test_replicas import ASYNC, assert_replayable, sets
 
 from pipeline import replicas, tables, waves
 from pipeline.checkpoints import checkpoint_files, save_checkpoint
 from pipeline.run_paths import RunPaths
 
-SHORT = ["--samples", "64", "--set", "controller.hidden_units=4"]  # 8 waves
 MODES = {"waves": SHORT, "async": [*SHORT, *sets(mode="async", replicas=1)]}
-
-
-def flip(path: Path, place: int = 1_000) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 4
-    path.write_bytes(content)
 
 
 def damage(folder: Path, count: int) -> list[str]:
@@ -124,26 +118,35 @@ def test_replicas_take_their_steps_again_in_the_order_recorded(
     assert "The run is whole." in type_in("verify", folder)
 
 
-TIMES_GO_BACK = """
+OTHER_TIMES = """
 import itertools, sys, time
-real, real_ns, looks, back = time.time, time.time_ns, itertools.count(), []
+real, real_ns, looks, jumps = time.time, time.time_ns, itertools.count(), []
+seconds = int(sys.argv.pop(1))
 
 def look_ns():
-    if next(looks) == 30:  # in the midst of the children's ends
-        back.append(3)
-    return real_ns() - sum(back) * 10**9
+    look = next(looks)  # of these a dozen or so in a wave, as its children end
+    if look == 12 or (seconds > 0 and look % 4 == 0):
+        jumps.append(seconds)
+    return real_ns() + sum(jumps) * 10**9
 
-time.time, time.time_ns = lambda: real() - sum(back), look_ns
+time.time, time.time_ns = lambda: real() + sum(jumps), look_ns
 from pipeline.command_line import app
 app(sys.argv[1:])
 """
 
 
-def test_a_clock_that_goes_back_changes_no_result(table: Path, tmp_path: Path) -> None:
-    search_table(table, tmp_path / "reference", *MODES["async"])
+@pytest.mark.parametrize("seconds", [-3, pytest.param(3_600, marks=pytest.mark.faults)])
+def test_a_clock_that_jumps_changes_no_result(
+    seconds: int, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "200ms")
+    monkeypatch.setenv("PYTHONPATH", str(Path(timed_task.__file__).parent))
+    slow = [*MODES["async"], "--samples", "32", "--set", "child.task=timed_task:take_a_while"]
+    search_table(table, tmp_path / "reference", *slow)
     fixed = ["--columns", "width, kind,skip", "--reward", "accuracy", "--run", tmp_path / "run"]
-    command = ["run", "--experiment", "table", "--table", table, *fixed, *MODES["async"]]
-    run_quietly([sys.executable, "-c", TIMES_GO_BACK, *map(str, command)])
+    command = ["run", "--experiment", "table", "--table", table, *fixed, *slow]
+    run_quietly([sys.executable, "-c", OTHER_TIMES, str(seconds), *map(str, command)])
     assert_same_run(tmp_path / "run", tmp_path / "reference")
-    ended = pd.read_parquet(tmp_path / "run" / "results").sort_values("trial_id").ended_at
-    assert ended.diff().min() < pd.Timedelta(seconds=-1), "the clock was meant to go back"
+    steps = pd.read_parquet(tmp_path / "run" / "results").ended_at.sort_values(key=lambda _: _.index).diff()
+    jump = steps.min() if seconds < 0 else steps.max()
+    assert abs(jump) > pd.Timedelta(seconds=abs(seconds) / 3), "the clock was meant to jump"

@@ -7,42 +7,19 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import assert_same_run, search_table, type_in
-from test_recovery import SHORT, flip
+from conftest import assert_same_run, type_in
+from damaged_runs import STEPS, contents, flip, make_runs
 
-from pipeline import tables, waves
 from pipeline.checkpoints import checkpoint_files
 from pipeline.run_folder import driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
 from pipeline.tables import part_files, write_part
 
-STEPS = 5  # of 8: the run is interrupted in the wave after
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search that nothing disturbed, and the same interrupted in the middle of a wave. Not to be changed."""
-    folder = tmp_path_factory.mktemp("verify")
-    rows = [
-        {"width": w, "kind": k, "skip": s, "accuracy": w / 9 + s / 7} for w in range(4) for k in "abc" for s in (0, 1)
-    ]
-    pd.DataFrame(rows).to_parquet(folder / "table.parquet")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "PART_ROWS", 16)
-        patch.setattr(tables, "JOURNAL_ROWS", 1)
-        search_table(folder / "table.parquet", folder / "reference", *SHORT)
-        add = waves.add_results
-
-        def stop(search: object, ended: list[object]) -> list[object]:
-            if ended[0][0]["wave"] == STEPS:  # type: ignore[index]
-                add(search, ended[:1])  # type: ignore[arg-type]
-                raise KeyboardInterrupt
-            return add(search, ended)  # type: ignore[arg-type]
-
-        patch.setattr(waves, "add_results", stop)
-        search_table(folder / "table.parquet", folder / "run", *SHORT, expected=130)
-    return folder
+    return make_runs(tmp_path_factory.mktemp("verify"))
 
 
 @pytest.fixture
@@ -50,10 +27,6 @@ def run(runs: Path, tmp_path: Path) -> Path:
     shutil.copytree(runs / ".prepared", tmp_path / ".prepared")
     shutil.copytree(runs / "run", tmp_path / "run")
     return tmp_path / "run"
-
-
-def contents(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "run.log"]
 
 
 def test_a_whole_run_passes_in_the_midst_of_a_wave_too(run: Path, runs: Path) -> None:

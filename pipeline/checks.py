@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from random import Random
+from textwrap import shorten
 
 from cluster.open import check_cluster
 from models.architecture import architecture_hash
@@ -101,7 +102,8 @@ def _try_space(configuration: Configuration) -> None:
                 _walk(path, chance, sizes)
                 architecture_hash(path.architecture)
     except Exception as error:
-        raise UserError(f"space {configuration.space.function}: {type(error).__name__}: {error}") from error
+        options = f", space.options = {shorten(str(space.options), 300)}" if space.options else ""
+        raise UserError(f"space {configuration.space.function}{options}: {type(error).__name__}: {error}") from error
 
 
 def _walk(path: Path, chance: Random, sizes: dict[str, int]) -> None:

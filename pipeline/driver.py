@@ -124,7 +124,8 @@ def _search(
         with progress.watching():
             tasks = Tasks(cluster.client, cluster.check)
             children = Children(tasks, run_key(paths), configuration.child, configuration.retries)
-            failures = FailureWatch(configuration.search.max_failed_share, configuration.wave_size)
+            share = configuration.search.max_failed_share
+            failures = FailureWatch(share, configuration.wave_size, cluster.num_workers)
             search = Search(tasks, paths, tables, configuration, data_path, progress, history, children, failures)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 

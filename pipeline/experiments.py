@@ -41,7 +41,11 @@ def digits() -> Configuration:
 
 def cifar10() -> Configuration:
     """The paper's search on CIFAR-10 without strides or pooling: 12,800 children of 50 epochs (section 4.1)."""
-    return Configuration(experiment="cifar10", controller=ControllerSettings(baseline_decay=0.99))
+    return Configuration(
+        experiment="cifar10",
+        controller=ControllerSettings(baseline_decay=0.99),
+        child=ChildSettings(timeout_minutes=8 * 60),  # the deepest take an hour or two on a GPU
+    )
 
 
 def cifar10_strides() -> Configuration:
@@ -94,7 +98,7 @@ def ptb() -> Configuration:
         controller=ControllerSettings(learning_rate=5e-4, baseline_decay=0.99),
         space=SpaceSettings(function="models.cell_space:cell_space"),
         data=DataSettings(dataset="text", num_validation=None),
-        child=ChildSettings(task=LANGUAGE_TASK),
+        child=ChildSettings(task=LANGUAGE_TASK, timeout_minutes=48 * 60),  # the paper trained these on CPUs
         final=FinalSettings(  # Table 2
             parameters=(25_000_000, 32_000_000, 54_000_000), shared_embeddings=(False, True)
         ),

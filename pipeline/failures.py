@@ -8,6 +8,7 @@ from pipeline.rows import Row
 from tasks.records import COUNTED
 
 FEWEST = 8  # children that are looked back at, at least
+ROUNDS = 4  # children a worker, after which it tells that all have failed so far
 ADVICE = {
     "failed": "This is an error of the task, its data or the device: mend it. `wavenas doctor` tries one child.",
     "invalid": "The space draws what cannot be built or is not in the table: space.options and child.task do not fit.",
@@ -24,11 +25,13 @@ class SearchStopped(Exception):
 
 
 class FailureWatch:
-    """Looks back at as many children as a wave has."""
+    """Looks back at as many children as a wave has, and at the first ones that this driver sees end."""
 
-    def __init__(self, max_share: float, wave_size: int) -> None:
+    def __init__(self, max_share: float, wave_size: int, workers: int) -> None:
         self._max_share = max_share
         self._recent: deque[Row] = deque(maxlen=max(FEWEST, wave_size))
+        self._first: list[Row] | None = []  # none once they were not all failures alike
+        self._enough = max(FEWEST, ROUNDS * workers)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Look at rows of `results` of children trained. Raises SearchStopped where too large a share failed."""
@@ -36,20 +39,34 @@ class FailureWatch:
         failed = [row for row in self._recent if row["status"] not in COUNTED]
         size = len(self._recent)
         if size == self._recent.maxlen and len(failed) > self._max_share * size:
-            raise SearchStopped(self._explanation(failed))
+            last = f"{len(failed)} of the last {size} children failed"
+            allowed = f"allowed is a share of search.max_failed_share = {self._max_share:g}"
+            raise SearchStopped(f"{last}; {allowed}\n{_explanation(failed)}")
+        self._take_first(rows)
 
-    def _explanation(self, failed: Sequence[Row]) -> str:
-        reasons = Counter(_kind(row) for row in failed)
-        kind, count = reasons.most_common(1)[0]
-        example = next(row for row in failed if _kind(row) == kind)
-        return (
-            f"{len(failed)} of the last {len(self._recent)} children failed; allowed is a share of"
-            f" search.max_failed_share = {self._max_share:g}\n"
-            f"{count} of them: {kind[0]}: {_last_line(example)}\n"
-            f"One of these is trial {example['trial_id']}: its whole error is in the table `results` and in the log.\n"
-            f"{ADVICE[kind[0]]}\n"
-            "A resumed run trains the failed children of the open waves again."
-        )
+    def _take_first(self, rows: Sequence[Row]) -> None:
+        """A wave of hundreds that all fail, each after hours, is not waited for."""
+        if self._first is None or self._max_share == 1:
+            return
+        self._first.extend(rows)
+        statuses = {row["status"] for row in self._first}
+        if len(statuses) > 1 or statuses & set(COUNTED):
+            self._first = None
+        elif len(self._first) >= self._enough:
+            first = f"All of the first {len(self._first)} children failed alike"
+            raise SearchStopped(f"{first}; no others are waited for\n{_explanation(self._first)}")
+
+
+def _explanation(failed: Sequence[Row]) -> str:
+    reasons = Counter(_kind(row) for row in failed)
+    kind, count = reasons.most_common(1)[0]
+    example = next(row for row in failed if _kind(row) == kind)
+    return (
+        f"{count} of them: {kind[0]}: {_last_line(example)}\n"
+        f"One of these is trial {example['trial_id']}: its whole error is in the table `results` and in the log.\n"
+        f"{ADVICE[kind[0]]}\n"
+        "A resumed run trains the failed children of the open waves again."
+    )
 
 
 def _kind(row: Row) -> tuple[str, str]:

@@ -52,6 +52,13 @@ def fail_until_mended(architecture: dict[str, Any], trial: Trial) -> float:
     return look_up(architecture, trial).metric
 
 
+def fail_slowly_until_mended(architecture: dict[str, Any], trial: Trial) -> float:
+    """The same, but a child that fails takes a while."""
+    if not Path(os.environ["WAVENAS_TEST_MENDED"]).exists():
+        time.sleep(0.05)
+    return fail_until_mended(architecture, trial)
+
+
 def leave_unless_second(architecture: dict[str, Any], trial: Trial) -> float:
     """Trial 1 is looked up; any other takes its process down after a while."""
     if trial.trial_id != 1:

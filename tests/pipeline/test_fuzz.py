@@ -6,7 +6,7 @@ The quick tier tries a few hundred cases, `pytest -m faults` ten thousand and mo
 import io
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,14 @@ def cases(number: int) -> Callable[[Any], Any]:
     )
 
 
-def try_many(tier: int, number: int, strategy: st.SearchStrategy[Any], attempt: Callable[[Any], object]) -> None:
-    """Cases drawn from a strategy; a UserError has a message, and nothing else may be raised."""
+def try_many(
+    tier: int,
+    number: int,
+    strategy: st.SearchStrategy[Any],
+    attempt: Callable[[Any], object],
+    named: Callable[[Any], Sequence[str | Path]],
+) -> None:
+    """Cases drawn from a strategy; a UserError has one of the names of its case, and nothing else may be raised."""
 
     tried = 0
 
@@ -61,7 +67,8 @@ def try_many(tier: int, number: int, strategy: st.SearchStrategy[Any], attempt: 
         try:
             attempt(case)
         except UserError as error:
-            assert len(str(error)) > 10
+            names = [str(name) for name in named(case)]
+            assert any(name in str(error) for name in names), f"none of {names} in: {error}"
 
     one()
     assert tried >= tier * number * 0.9, f"{tried} cases"
@@ -74,11 +81,19 @@ def toml(value: Any) -> str:
         return repr(value)
 
 
+def keys_of(given: list[str]) -> list[str]:
+    """Of assignments: the key, with its value where it is a setting; all of what is no assignment."""
+    parts = [assignment.partition("=") for assignment in given]
+    keys = [".".join(part.strip() for part in key.split(".")) for key, equals, _ in parts if equals]
+    settings = [f"{key} = " if key in KEYS else f"unknown key {key.partition('.')[0]}" for key in keys]
+    return [*settings, *(key for key in keys if key not in KEYS), *(f"--set {assignment}" for assignment in given)]
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_assignments(tier: int) -> None:
     key = st.sampled_from(KEYS) | st.lists(TEXT, max_size=4).map(".".join)
     one = st.tuples(key, VALUES.map(toml) | TEXT).map("=".join) | TEXT
-    try_many(tier, 60, st.lists(one, min_size=1, max_size=3), lambda given: override(digits(), given))
+    try_many(tier, 60, st.lists(one, min_size=1, max_size=3), lambda given: override(digits(), given), keys_of)
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -96,7 +111,13 @@ def test_assignments_that_pass_are_checked_before_anything_starts(tier: int) -> 
         assume(configuration.controller.hidden_units < 100 and configuration.controller.num_layers < 5)
         check_configuration(configuration)
 
-    try_many(tier, 15, st.tuples(names, st.lists(st.tuples(key, numbers), min_size=1, max_size=2)), attempt)
+    try_many(
+        tier,
+        15,
+        st.tuples(names, st.lists(st.tuples(key, numbers), min_size=1, max_size=2)),
+        attempt,
+        lambda case: ["space.options", *(key.split(".")[-1] for key, _ in case[1])],
+    )
 
 
 def mutated(data: Any, chance: random.Random) -> Any:
@@ -127,7 +148,7 @@ def test_config_json(tier: int, tmp_path: Path) -> None:
             path.write_bytes(content[: chance.choice([len(content), chance.randrange(len(content))])])
         open_run(tmp_path)
 
-    try_many(tier, 60, st.integers(0, 2**32), attempt)
+    try_many(tier, 60, st.integers(0, 2**32), attempt, lambda case: [path])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -142,7 +163,7 @@ def test_site_files(tier: int, tmp_path: Path) -> None:
         path.write_bytes(content)
         with_site(digits(), path)
 
-    try_many(tier, 60, texts.map(lambda t: t) | st.binary(max_size=60), attempt)
+    try_many(tier, 60, texts.map(lambda t: t) | st.binary(max_size=60), attempt, lambda case: [path])
 
 
 COLUMNS = st.lists(st.sampled_from(["a", "b", "r", "a.b", "", "c"]), min_size=1, max_size=3)
@@ -181,7 +202,7 @@ def test_tables_of_networks(tier: int, tmp_path: Path) -> None:
         check_configuration(configuration)
         prepare_data(configuration.data, tmp_path / "cache")
 
-    try_many(tier, 60, st.tuples(st.integers(0, 2**32), COLUMNS), attempt)
+    try_many(tier, 60, st.tuples(st.integers(0, 2**32), COLUMNS), attempt, lambda case: [path, "--columns"])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -202,7 +223,9 @@ def test_text_files(tier: int, tmp_path: Path) -> None:
         arrays = [np.load(prepared / f"{name}.npy") for name in ("train", "validation", "vocabulary")]
         assert all(array.min() >= 0 and array.max() < len(arrays[2]) for array in arrays[:2])
 
-    try_many(tier, 60, st.tuples(contents, contents, numbers, numbers, numbers), attempt)
+    try_many(
+        tier, 60, st.tuples(contents, contents, numbers, numbers, numbers), attempt, lambda case: [tmp_path, "data."]
+    )
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -229,7 +252,7 @@ def test_images(tier: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             (tmp_path / "train.parquet").write_bytes(damaged)
         prepare_data(DataSettings(folder=str(tmp_path), num_validation=1), tmp_path / "cache")
 
-    try_many(tier, 30, st.integers(0, 2**32), attempt)
+    try_many(tier, 30, st.integers(0, 2**32), attempt, lambda case: [tmp_path / "train.parquet"])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -245,7 +268,7 @@ def test_tokens(tier: int) -> None:
             assert "token" in str(error)
 
     tokens = st.lists(st.integers(-1, 5) | st.integers(), max_size=30)
-    try_many(tier, 30, st.tuples(st.integers(0, 3), st.integers(1, 3), tokens), attempt)
+    try_many(tier, 30, st.tuples(st.integers(0, 3), st.integers(1, 3), tokens), attempt, lambda case: [])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -262,4 +285,4 @@ def test_journals(tier: int, tmp_path: Path) -> None:
         path.write_bytes(lines + case[1])
         read_journal(path)
 
-    try_many(tier, 40, st.tuples(st.lists(entries, max_size=3), st.binary(max_size=20)), attempt)
+    try_many(tier, 40, st.tuples(st.lists(entries, max_size=3), st.binary(max_size=20)), attempt, lambda case: [path])

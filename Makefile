@@ -2,7 +2,8 @@
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
 #   make verify RUN=NAME    make repair RUN=NAME
-#   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]    make all-stages EXPERIMENT=digits
+#   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]
+#   make all-stages EXPERIMENT=digits [RUN=NAME] [SEEDS=5] [PAIRS=FOLDER]
 #   make transfer RUN=NAME [TO=characters] [DATA=FOLDER]    make transfer RUN=NAME TO=translation DATA=FOLDER
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 setup: $(READY)
 
@@ -48,15 +49,33 @@ compare: $(READY)
 	@$(BIN)/python -m pipeline compare runs/$(or $(RUN),$(EXPERIMENT)-compared) --experiment $(EXPERIMENT) \
 	  $(if $(SEEDS),--seeds $(SEEDS)) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-# A search and all that comes after it. What ended before is not run again; a comparison where it takes minutes, or with SEEDS.
-ALL = $(or $(RUN),$(EXPERIMENT)-all)
+# A search and all that comes after it, each on the run's own settings; what ended before is not run again. Long stages are for
+# who asks: SEEDS=5 for the comparison, which takes minutes for digits and tables alone, PAIRS=FOLDER for translation.
+ALL = runs/$(or $(RUN),$(EXPERIMENT)-all)
+WAVENAS = @$(BIN)/python -m pipeline
+SKIPPED = @echo "$(1): skipped; $(2)"
+OWN_TASK = $(findstring --task,$(ARGS))
+TABLE = $(filter table,$(EXPERIMENT))
+TEXT = $(filter ptb%,$(EXPERIMENT))
+# Models that suit the small experiments; without these, those of the paper.
+LETTERS ?= $(if $(filter %_small,$(EXPERIMENT)),--set language.parameters=300000 --set language.epochs=2 --set data.num_train=200000)
+SENTENCES ?= $(if $(filter %_small,$(EXPERIMENT)),$(addprefix --set translation.,encoder_layers=1 decoder_layers=1 \
+  hidden_units=96 embedding_size=64 vocabulary=3000 num_train=6000 epochs=4 batch_size=32 learning_rate=0.003 init_range=0.1))
+
 all-stages: $(READY)
-	@if [ -e runs/$(ALL)/config.json ]; then $(BIN)/python -m pipeline resume runs/$(ALL) $(WHERE); \
-	  else $(MAKE) --no-print-directory run RUN=$(ALL); fi
-	@$(if $(filter table,$(EXPERIMENT)),,$(BIN)/python -m pipeline final runs/$(ALL) $(WHERE))
-	@$(BIN)/python -m pipeline ablate runs/$(ALL) $(WHERE)
-	@$(if $(or $(SEEDS),$(filter digits table,$(EXPERIMENT))),$(MAKE) --no-print-directory compare \
-	  RUN=$(ALL)-compared SEEDS=$(or $(SEEDS),3))
+	$(WAVENAS) $(if $(wildcard $(ALL)/config.json),resume $(ALL) $(WHERE), \
+	  run --experiment $(EXPERIMENT) --run $(ALL) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS))
+	$(if $(TABLE)$(OWN_TASK),$(call SKIPPED,final,it is for networks of our own that have a test split),$(WAVENAS) final $(ALL) $(WHERE))
+	$(WAVENAS) ablate $(ALL) $(WHERE)
+	$(if $(or $(SEEDS),$(TABLE),$(filter digits,$(EXPERIMENT))), \
+	  $(WAVENAS) compare $(ALL)/compared --like $(ALL) --seeds $(or $(SEEDS),3) $(WHERE), \
+	  $(call SKIPPED,compare,it takes three searches a seed and is asked for by SEEDS=5))
+	$(if $(TEXT),$(WAVENAS) transfer characters $(ALL) $(WHERE) $(LETTERS),$(call SKIPPED,transfer characters,it is for cells found on text))
+	$(if $(and $(TEXT),$(PAIRS)),$(WAVENAS) transfer translation $(ALL) --data $(PAIRS) $(WHERE) $(SENTENCES), \
+	  $(call SKIPPED,transfer translation,$(if $(TEXT),it needs PAIRS=FOLDER,it is for cells found on text)))
+	$(if $(TABLE)$(OWN_TASK),$(call SKIPPED,export,it is for networks of our own), \
+	  $(if $(wildcard $(ALL)/exported/model.py),$(call SKIPPED,export,$(ALL)/exported is there),$(WAVENAS) export $(ALL) --train --to $(ALL)/exported))
+	$(WAVENAS) report $(ALL)
 
 docs/tables.md: pipeline/schemas.py $(READY)
 	$(BIN)/python -m pipeline.table_reference > $@

@@ -5,17 +5,16 @@ by chance too, so the network found is trained again, from the seeds that the va
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
 
 from rich.console import Console
 
 from models.architecture import architecture_hash, to_json
 from models.conv_architecture import ConvArchitecture
 from models.space import SearchSpace
+from pipeline.ablation_summary import ablation_text, in_words
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
@@ -32,12 +31,6 @@ from tasks.seeds import derive_seed
 from tasks.settings import SpaceSettings
 
 REWIRED = {"dense": "models.variants:densely_connected", "no_skips": "models.variants:without_skips"}
-IN_WORDS = {
-    "found": "the network found",
-    "dense": "all layers densely connected",
-    "no_skips": "no skip connections",
-    "perturbed": "one decision changed",
-}
 
 
 @dataclass(frozen=True)
@@ -118,46 +111,3 @@ def _trainings(
             }  # fmt: skip
             name = f"trial {best['trial_id']}, {in_words(variant.columns)}, repetition {repetition}"
             yield Planned(name, replace(trial, max_parameters=None, max_flops=None), columns)
-
-
-def in_words(row: Row) -> str:
-    """A variant by the columns of its rows: what it is, and of one decision changed which, from what to what."""
-    if row["position"] is None:
-        return IN_WORDS[row["variant"]]
-    change = f"{row['decision']} (token {row['position']}) from {row['before']} to {row['after']}"
-    return f"{IN_WORDS[row['variant']]}, {change}"
-
-
-def ablation_text(configuration: Configuration, rows: Sequence[Row], already: Sequence[str] = ()) -> str:
-    """The variants against the network found, in words; it has some of them `already`."""
-    metrics: dict[str, list[float]] = {}
-    for row in rows:
-        ended = metrics.setdefault(in_words(row), [])
-        ended += [row["metric"]] if row["status"] == "ok" else []
-    found = metrics.pop(IN_WORDS["found"])
-    if not found:
-        return "The network found did not end well, so that there is nothing to compare with."
-    better = math.copysign(1.0, configuration.search.reward_power)  # of a larger metric
-    lines = [f"{IN_WORDS['found']}: mean {_mean(found)}"]
-    lines += [f"{IN_WORDS[kind]}: that is the network found" for kind in already]
-    changes = []
-    for name, values in metrics.items():
-        if not values:
-            lines.append(f"{name}: none ended well")
-            continue
-        difference = better * (fmean(values) - fmean(found))
-        lines.append(f"{name}: mean {_mean(values)}, {abs(difference):.4g} {'better' if difference > 0 else 'worse'}")
-        if name.startswith(IN_WORDS["perturbed"]):
-            changes.append(difference)
-    if changes:
-        worse = sum(change < 0 for change in changes)
-        lines.append(
-            f"{worse} of {len(changes)} networks with one decision changed are worse than the network found,"
-            f" by {-fmean(changes):.4g} in the mean of all; a local optimum has none that is better"
-        )
-    return "\n".join(lines)
-
-
-def _mean(values: Sequence[float]) -> str:
-    spread = f" ± {stdev(values):.4f} of a seed" if len(values) > 1 else ""
-    return f"{fmean(values):.4f}{spread} ({len(values)} trainings)"

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import comparison, export, looking, stages, transfer, verify
+from pipeline.commands import comparison, export, looking, stages, tail, transfer, verify
 from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
@@ -34,6 +34,7 @@ stages.register(app)
 comparison.register(app)
 transfer.register(app)
 looking.register(app)
+tail.register(app)
 export.register(app)
 verify.register(app)
 

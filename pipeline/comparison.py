@@ -1,7 +1,6 @@
 """Policies compared at the same budget over several seeds, in the manner of Figure 6 (section 4.2)."""
 
 import heapq
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,15 +11,15 @@ import matplotlib
 import pandas as pd
 from rich.console import Console
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.driver import resume_run, start_run
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
+from pipeline.report import remake_report
+from pipeline.report.figure_6 import plot_comparison
+from pipeline.report.plots import STYLE, save
 from pipeline.rows import Row
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
@@ -28,7 +27,6 @@ from pipeline.search import is_finished
 from pipeline.tables import read_table
 
 TOPS = (1, 5, 15)  # Figure 6: means of so many of the best unique networks
-COLOURS = ("#0b6e8a", "#c8741a", "#7a5195")
 # 97.5% points of Student's t for 1 to 30 degrees of freedom, the last for more too
 T_975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -62,11 +60,15 @@ def run_comparison(
     better = math.copysign(1.0, configuration.search.reward_power)
     curves = {key: top_means(RunPaths(_place(folder, *key)), points) for key in searches}
     frame = pd.DataFrame([row for other in policies[1:] for row in differences(curves, policies[0], other, better)])
-    for name, content in {"parquet": frame.to_parquet(index=False), "csv": frame.to_csv(index=False).encode()}.items():
-        write_atomically(folder / f"comparison.{name}", content)
-    _plot(frame, folder)
+    write_atomically(folder / "comparison.parquet", frame.to_parquet(index=False))
+    with matplotlib.rc_context(STYLE):
+        save(plot_comparison(frame.to_dict("records")), folder)
     text = comparison_text(frame)
     write_atomically(folder / "comparison.txt", (text + "\n").encode())
+    parent = RunPaths(folder.resolve().parent)
+    of_run = [parent] if parent.comparison == folder.resolve() else []
+    for paths in [*of_run, *(RunPaths(_place(folder, *key)) for key in searches)]:
+        remake_report(paths)
     say(console, f"{text}\nTable and plot: {folder}/comparison.parquet, csv, png, svg")
 
 
@@ -164,26 +166,3 @@ def comparison_text(frame: pd.DataFrame) -> str:
             f" ({interval}): {verdict}"
         )
     return "\n".join(lines)
-
-
-def _plot(frame: pd.DataFrame, folder: Path) -> None:
-    others = list(frame.other.unique())
-    figure, all_axes = plt.subplots(
-        1, len(others), figsize=(5.5 * len(others), 4.2), layout="constrained", sharey=True, squeeze=False
-    )
-    for axes, other in zip(all_axes[0], others, strict=True):
-        for top, colour in zip(TOPS, COLOURS, strict=True):
-            rows = frame[(frame.other == other) & (frame.top == top)]
-            axes.plot(rows.models, rows.difference, color=colour, lw=2, label=f"mean of the best {top}")
-            axes.fill_between(rows.models, rows.low, rows.high, color=colour, alpha=0.15, linewidth=0)
-        axes.axhline(0, color="#444444", lw=1)
-        axes.set(
-            xlabel="models", ylabel="difference of the metric, upwards better", title=f"{frame.policy[0]} − {other}"
-        )
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    for kind in ("png", "svg"):
-        content = io.BytesIO()
-        figure.savefig(content, format=kind, dpi=130)
-        write_atomically(folder / f"comparison.{kind}", content.getvalue())
-    plt.close(figure)

@@ -82,6 +82,11 @@ class RunPaths:
         return RunPaths(self.folder / "control")
 
     @property
+    def comparison(self) -> Path:
+        """The comparison of policies that was made with this run's settings."""
+        return self.folder / "compared"
+
+    @property
     def prepared_data(self) -> Path:
         """Decoded data sets, shared by the runs of one folder and made anew where they are missing."""
         return self.folder.resolve().parent / ".prepared"

@@ -103,6 +103,13 @@ class Study:
         log.info("%s", line)
         say(self._console, line)
 
+    def finish(self) -> None:
+        """Let readers see every row, and make the run's report again."""
+        from pipeline.report import remake_report  # draws, which takes a while to load
+
+        self._tables.publish()
+        remake_report(self.paths)
+
     @property
     def _key(self) -> str:
         """Tells this stage's tasks from those of others on the same scheduler."""
@@ -176,13 +183,17 @@ class Study:
 
 @contextmanager
 def open_study(paths: RunPaths, configuration: Configuration, stage: str, console: Console) -> Iterator[Study]:
-    """Hold the run folder for a stage. Raises UserError where another driver holds it."""
+    """Hold the run folder for a stage, and make its report again in the end.
+
+    Raises UserError where another driver holds it.
+    """
     with ExitStack() as resources:
         for context in (driver_lock(paths), log_to(paths), terminated_as_interrupted()):
             resources.enter_context(context)
         study = Study(paths, configuration, stage, console, resources)
         try:
             yield study
+            study.finish()
         except KeyboardInterrupt:
             log.warning("%s interrupted", stage)
             raise

@@ -1,7 +1,6 @@
-"""`wavenas list | top | show | diff | tail`: looking at runs, also while they are going on and from other machines."""
+"""`wavenas status | list | top | show | diff`: looking at runs, also at those going on and from other machines."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,6 @@ import typer
 from pipeline.exit_codes import exit_codes
 
 EPOCH_FIGURES = ("train_loss", "train_metric", "validation_loss", "validation_metric", "learning_rate")
-FOLLOW_SECONDS = 1.0
 WIDE = 400  # columns, where no screen limits them
 
 
@@ -31,7 +29,6 @@ def register(app: typer.Typer) -> None:
     app.command()(top)
     app.command()(show)
     app.command()(diff)
-    app.command()(tail)
 
 
 def status(run: Run, as_json: AsJson = False) -> None:
@@ -116,39 +113,23 @@ def diff(
 ) -> None:
     """Runs side by side: what they found, what it cost, and the settings in which they differ."""
     with exit_codes():
-        from pipeline.run_state import run_state
-        from pipeline.status import differing_settings, figures_of
-
-        states = [run_state(existing(run)) for run in runs]
-        figures = [figures_of(state) for state in states]
-        settings = differing_settings([state.configuration for state in states])
-        if as_json:
-            typer.echo(_json({"runs": [str(s.folder) for s in states], "figures": figures, "settings": settings}))
-            return
-        rows = [[name, *(_figure(figure[name]) for figure in figures)] for name in figures[0]]
-        rows += [[name, *(_figure(value) for value in values)] for name, values in settings.items()]
-        _print_table(["", *(state.folder.name for state in states)], rows, "", "l" + "r" * len(states))
+        side_by_side(runs, as_json)
 
 
-def tail(
-    run: Run,
-    lines: Annotated[int, typer.Option("-n", help="How many lines to begin with.", min=0)] = 10,
-    follow: Annotated[bool, typer.Option(help="Go on while a driver is at work.")] = True,
-) -> None:
-    """The news of a run's log."""
-    with exit_codes():
-        from pipeline.run_folder import is_running, open_run
+def side_by_side(runs: Sequence[Path], as_json: bool) -> None:
+    """Print runs side by side. Raises UserError for a folder without a run."""
+    from pipeline.run_state import run_state
+    from pipeline.status import differing_settings, figures_of
 
-        paths, _ = open_run(run)
-        if not paths.log.exists():
-            return
-        with paths.log.open(encoding="utf-8", errors="replace") as log:
-            for line in log.readlines()[-lines:] if lines else log.readlines()[:0]:
-                typer.echo(line, nl=False)
-            while follow and is_running(paths):
-                time.sleep(FOLLOW_SECONDS)
-                typer.echo(log.read(), nl=False)
-            typer.echo(log.read(), nl=False)
+    states = [run_state(existing(run)) for run in runs]
+    figures = [figures_of(state) for state in states]
+    settings = differing_settings([state.configuration for state in states])
+    if as_json:
+        typer.echo(_json({"runs": [str(s.folder) for s in states], "figures": figures, "settings": settings}))
+        return
+    rows = [[name, *(_figure(figure[name]) for figure in figures)] for name in figures[0]]
+    rows += [[name, *(_figure(value) for value in values)] for name, values in settings.items()]
+    _print_table(["", *(state.folder.name for state in states)], rows, "", "l" + "r" * len(states))
 
 
 def _list_row(run: dict[str, Any]) -> list[str]:

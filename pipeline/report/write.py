@@ -10,11 +10,13 @@ from models.cell_architecture import CellArchitecture
 from models.conv_architecture import ConvArchitecture
 from models.space import SearchSpace
 from pipeline.configuration import Configuration
-from pipeline.files import write_atomically
+from pipeline.files import write_atomically, writing
 from pipeline.progress import format_reward, format_seconds
 from pipeline.report import page as html
+from pipeline.report.after_search import stage_sections
 from pipeline.report.draw_cell import cell_figure
 from pipeline.report.draw_network import network_figure
+from pipeline.report.figure_6 import comparison_of, plot_comparison
 from pipeline.report.plots import STYLE, Plot, SavedPlot, save
 from pipeline.report.preferences import plot_preferences
 from pipeline.report.published import comparisons_with_paper
@@ -22,6 +24,7 @@ from pipeline.report.rewards import plot_best, plot_rewards, searches_of
 from pipeline.report.words import first_figures, sentences
 from pipeline.report.workers import cost_rows, failure_rows, plot_workers
 from pipeline.rows import Row
+from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
 from pipeline.summary import (
     SearchSummary,
@@ -86,8 +89,9 @@ def _sections(
     if (workers := plot_workers(results)) is not None:
         yield workers.title, drawn(workers)
     yield "Cost and failures", _cost_and_failures(paths, configuration, results)
-    if (comparison := figure_6(paths)) is not None:
-        yield "Improvement over other policies (Figure 6)", comparison
+    if rows := comparison_of(paths):
+        yield "Improvement over other policies (Figure 6)", drawn(plot_comparison(rows))
+    yield from stage_sections(paths, configuration)
     for table in comparisons_with_paper(paths, configuration, search.ranked[0]):
         yield table.title, html.html_table(table.columns, table.published, table.ours)
 
@@ -138,11 +142,8 @@ def _cost_and_failures(paths: RunPaths, configuration: Configuration, results: l
     return cost + html.paragraph(mean if failures else f"{mean} No child failed, diverged or was too large.") + table
 
 
-def figure_6(paths: RunPaths) -> str | None:
-    """The comparison of policies that a run is part of, where its folder has one."""
-    for folder in (paths.folder, paths.folder.resolve().parent):
-        picture = folder / "comparison.svg"
-        if picture.is_file():
-            svg = picture.read_text(encoding="utf-8")
-            return f'<div class="wide" style="background: #fff">{svg[svg.index("<svg") :]}</div>'
-    return None
+def remake_report(paths: RunPaths) -> None:
+    """Write the report of a run again, if the folder holds one: after a stage, or a comparison that has it."""
+    if paths.config.exists():
+        with writing(paths.report):
+            write_report(*open_run(paths.folder))

@@ -12,7 +12,8 @@ from conftest import search_table, type_in, write_table
 from models.architecture import architecture_hash
 from models.conv_architecture import ConvArchitecture
 from models.space import Anchor, SearchSpace
-from pipeline.ablations import ablation_text, rewired_already, variants_of
+from pipeline.ablation_summary import ablation_text
+from pipeline.ablations import rewired_already, variants_of
 from pipeline.configuration import Configuration, override
 from pipeline.experiments import cifar10, digits, ptb
 from pipeline.perturbations import perturbations
@@ -127,6 +128,9 @@ def test_the_summary_compares_means_over_seeds(run: tuple[Path, str]) -> None:
         assert f"{row.decision} (token {row.position}) from {row.before} to {row.after}: " in run[1]
     assert table[table.variant != "perturbed"].position.isna().all() and str(table.position.dtype) == "Int64"
     assert (run[0] / "report" / "ablations.txt").read_text().strip() in run[1]
+    page = (run[0] / "report" / "report.html").read_text()
+    assert "Control experiments on the network found" in page and f">{mean:.4f} ± " in page
+    assert "of 2 networks with one decision changed are worse" in page
 
 
 def test_more_seeds_go_on_from_those_there_are(run: tuple[Path, str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import type_in, write_table
+from conftest import search_table, type_in, write_table
 
 from pipeline.comparison import comparison_text, differences, points_of, top_means
 from pipeline.run_paths import RunPaths
@@ -62,6 +62,26 @@ def test_finished_searches_are_not_run_again(done: tuple[Path, Path, str], tmp_p
     assert output.count("finished, in") == 2 and "random, seed 1: " in output and "evolution, seed 0: " in output
     frames = [pd.read_parquet(place / "comparison.parquet") for place in (folder, tmp_path / "compared")]
     pd.testing.assert_frame_equal(*frames)
+
+
+def test_a_comparison_is_in_the_reports_of_all_that_belong_to_it(done: tuple[Path, Path, str], tmp_path: Path) -> None:
+    table, compared, _ = done
+    search_table(table, tmp_path / "run", "--policy", "random", "--set", "search.control=none", "--seed", "5")
+    before = (tmp_path / "run/report/report.html").read_text()
+    few = ["--samples", "20", "--policies", "random,evolution", "--seeds", "2"]
+    few += ["--set", "evolution.population_size=10", "--set", "evolution.tournament_size=4"]
+    type_in("compare", tmp_path / "run/compared", "--like", tmp_path / "run", *few)
+    assert (tmp_path / "run/compared/random-6").is_dir(), "seeds go on from that of the run"
+    reports = [tmp_path / "run/report", *(compared.glob("*/report"))]
+    assert "Figure 6" not in before and len(reports) == 5
+    for report in reports:
+        page = (report / "report.html").read_text()
+        assert 'aria-label="Improvement over other policies (Figure 6)"' in page and 'href="comparison.csv"' in page
+        assert "2 seeds each; bands are 95% intervals" in page
+        frame = pd.read_csv(report / "comparison.csv")
+        assert set(frame.other) == {"evolution"}
+    refused = type_in("compare", tmp_path / "new", "--like", tmp_path / "run", "--reward", "x", expected=2)
+    assert "--like and --reward do not go together" in refused
 
 
 def test_other_settings_need_another_folder(done: tuple[Path, Path, str]) -> None:

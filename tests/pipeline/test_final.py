@@ -51,6 +51,7 @@ def done(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """A run after its final stage. Not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "run"
     shutil.copytree(small_run, run)
+    shutil.copy(run / "report/report.html", run.parent / "before.html")
     return run, final(run, "--more-filters", "3")
 
 
@@ -59,6 +60,13 @@ def run(done: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of it."""
     shutil.copytree(done[0], tmp_path / "run")
     return tmp_path / "run"
+
+
+def test_the_report_has_what_was_tested(done: tuple[Path, str]) -> None:
+    page = (done[0] / "report/report.html").read_text()
+    tested = rows(done[0]).test_metric.dropna().item()
+    assert "The final stage" in page and f"test accuracy {tested:.2%}" in page
+    assert "final stage" not in (done[0].parent / "before.html").read_text()
 
 
 def test_the_best_of_the_grid_is_trained_for_longer(done: tuple[Path, str]) -> None:

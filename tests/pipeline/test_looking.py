@@ -69,6 +69,15 @@ def test_runs_are_told_apart(finished_run: Path, running: Path) -> None:
     assert "search.samples" in output and "interrupted" in output
 
 
+def test_compare_tells_runs_apart_too(finished_run: Path, running: Path) -> None:
+    assert type_in("compare", finished_run, running) == type_in("diff", finished_run, running)
+    told = json.loads(type_in("compare", finished_run, running, "--json"))
+    assert told["settings"] == {"search.samples": [20, 200]}
+    refused = type_in("compare", finished_run, running, "--seeds", "3", expected=2)
+    assert "--seeds: runs are compared as they are; allowed is --json alone" in refused
+    assert "is a run: name another to compare it with" in type_in("compare", finished_run, expected=2)
+
+
 def test_runs_of_a_folder_are_listed(running: Path) -> None:
     (running.parent / "damaged").mkdir()
     (running.parent / "damaged" / "config.json").write_text("{")
@@ -80,6 +89,14 @@ def test_runs_of_a_folder_are_listed(running: Path) -> None:
 
 def test_the_end_of_the_log_is_told(finished_run: Path) -> None:
     assert type_in("tail", finished_run, "-n", "1").strip().endswith("INFO finished")
+
+
+def test_the_log_is_told_to_machines_too(running: Path) -> None:
+    with (running / "run.log").open("a") as log:
+        log.write("2026-01-02 03:04:05,678 ERROR it broke\nTraceback:\n  a line\n")
+    entries = [json.loads(line) for line in type_in("tail", running, "-n", "4", "--json").splitlines()]
+    broke = {"time": "2026-01-02 03:04:05,678", "level": "ERROR", "message": "it broke\nTraceback:\n  a line"}
+    assert entries[-1] == broke and entries[0]["level"] == "INFO" and entries[0]["message"] == "finished"
 
 
 def test_a_run_goes_by_its_name(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,8 @@ def test_rows_that_a_kill_left_in_the_journal_alone_are_published(run: Path) -> 
 
 def test_failures_have_rows_and_are_run_again_only_on_request(run: Path) -> None:
     with study_of(run) as (study, planned):
-        broken = Planned("broken", replace(planned[0].trial, tokens=(99, 0, 0)))
+        columns = {"variant": "perturbed"}
+        broken = Planned("broken", replace(planned[0].trial, tokens=(99, 0, 0)), columns)
         (row,) = study.train([broken])
         assert row["status"] == "invalid" and "token 99" in row["error"]
         ended_at = row["ended_at"]

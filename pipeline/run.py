@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.configuration import Configuration
+from pipeline.errors import UserError
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
@@ -14,6 +15,9 @@ from pipeline.tables import read_table
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+TRANSFERS = ("characters", "translation")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,20 @@ class Run:
         """Steps of the controller, in order."""
         return self.table("updates")
 
+    def final(self) -> pd.DataFrame:
+        """Trainings of the final stage and its test, in order of their numbers; empty before `wavenas final`."""
+        return self.table("final")
+
+    def ablations(self) -> pd.DataFrame:
+        """Trainings of the network found and of its variants; empty before `wavenas ablate`."""
+        return self.table("ablations")
+
+    def transfers(self, task: str) -> pd.DataFrame:
+        """Trainings of cells at a task, characters or translation; empty before `wavenas transfer`."""
+        if task not in TRANSFERS:
+            raise ValueError(f"task {task!r}: allowed are {', '.join(TRANSFERS)}")
+        return self.table(f"transfer_{task}")
+
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, with all its columns even before it has a row. Raises ValueError for other names.
 
@@ -106,6 +124,31 @@ class Run:
         chosen = best_trial(self.paths) if trial_id is None else trial_id
         return build_child(self.paths, self.configuration, chosen)
 
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        trial_id: int | None = None,
+        train: bool = False,
+        weights: str | Path | None = None,
+        training: int | None = None,
+        final: bool = False,
+    ) -> list[Path]:
+        """Write a network into a new folder, as `wavenas export` does; the files written.
+
+        It is that of a trial, of the best where none is named, or with `training` or `final` one of the final stage.
+        Raises UserError.
+        """
+        from pipeline.export_run import export_training, export_trial
+
+        of_trial = trial_id is not None or train or weights is not None
+        if of_trial + (training is not None) + final > 1:
+            raise ValueError("a trial (trial_id, train, weights), training and final do not go together")
+        if final or training is not None:
+            return export_training(self.paths, self.configuration, Path(folder), training)
+        file = None if weights is None else Path(weights)
+        return export_trial(self.paths, self.configuration, Path(folder), trial_id=trial_id, weights=file, train=train)
+
     def summary(self) -> str:
         """What was found, in words."""
         from pipeline.summary import summary_text
@@ -117,3 +160,11 @@ class Run:
         from pipeline.report import write_report
 
         return write_report(self.paths, self.configuration)
+
+
+def read_comparison(folder: Path) -> pd.DataFrame:
+    """The table of a comparison. Raises UserError where there is none."""
+    path = folder / "comparison.parquet"
+    if not path.is_file():
+        raise UserError(f"{folder}: no comparison there that has ended, as `wavenas compare` leaves one")
+    return pd.read_parquet(path)

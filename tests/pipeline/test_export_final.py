@@ -1,6 +1,8 @@
 """Networks of the final stage, exported with what they were trained with and the weights that were kept."""
 
 import math
+import re
+import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +10,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import IN_THIS_PROCESS, type_in
+from conftest import IN_THIS_PROCESS, type_in, write_table
 from exported import module_of
 from torch.nn import functional
 
 from models.conv_net import ConvNet
 from models.language_model import LanguageModel
-from pipeline import load_run
+from pipeline import load_comparison, load_run
 from pipeline.datasets import prepare_data
+from pipeline.errors import UserError
 from pipeline.run_folder import open_run
 from tasks.data import load_images
 from tasks.text_data import load_text
 
+README = Path(__file__).parents[2] / "README.md"
 EPSILON = 1e-3
 GRID = 'final.grid={"child.learning_rate"=[0.05],"child.batch_norm_epsilon"=[0.001]}'
 TEXT_SEARCH = [
@@ -121,6 +125,44 @@ def test_a_tied_cell_of_another_size_predicts_as_it_was_trained_to(text: Path, t
     logits, _ = model(tokens[:-1, None])  # in one column: close to the 20 that it was validated in
     perplexity = math.exp(functional.cross_entropy(logits[:, 0], tokens[1:]))
     assert perplexity == pytest.approx(row["metric"], rel=0.05)
+
+
+def test_the_tables_of_stages_are_frames(images: Path, small_run: Path) -> None:
+    run = load_run(images)
+    pd.testing.assert_frame_equal(run.final(), pd.read_parquet(images / "final"))
+    assert set(run.final().step) == {"grid", "long", "test"} and str(run.final().tested.dtype) == "Int64"
+    for empty in (
+        load_run(small_run).final(),
+        run.ablations(),
+        run.transfers("characters"),
+        run.transfers("translation"),
+    ):
+        assert empty.empty and {"training", "metric", "weights"} <= set(empty.columns)
+    with pytest.raises(ValueError, match="task 'speech': allowed are characters, translation"):
+        run.transfers("speech")
+    with pytest.raises(ValueError, match="name one of them"):
+        run.build(0, training=1)
+    with pytest.raises(ValueError, match="do not go together"):
+        run.export("new", train=True, final=True)
+    with pytest.raises(UserError, match="no comparison there"):
+        load_comparison(images)
+
+
+def test_the_readmes_example_of_what_comes_after_a_search_runs(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared = ["compare", tmp_path / "runs/digits-compared", "--experiment", "table", "--table", write_table(tmp_path)]
+    few = ["--samples", "20", "--seeds", "1", "--policies", "random,evolution", "--set=evolution.population_size=5"]
+    type_in(*compared, "--columns", "width,kind,skip", "--reward", "accuracy", *few)
+    (tmp_path / "runs/digits-1").symlink_to(images)
+    section = README.read_text().partition("\n## After the search\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    (tmp_path / "example.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    left = runpy.run_path("example.py")
+    printed = capsys.readouterr().out
+    assert "long" in printed and "test_metric" in printed and "evolution" in printed and "Empty" not in printed
+    assert isinstance(left["network"], ConvNet) and (tmp_path / "tested/model.py").is_file()
 
 
 def test_what_cannot_be_exported_is_told(images: Path, small_run: Path, tmp_path: Path) -> None:

@@ -13,6 +13,17 @@ from tasks.settings import LANGUAGE_TASK
 
 SHOWN = 8  # trainings of the grid, or variants
 IN_WORDS = {"grid": "grid of hyperparameters", "long": "until convergence", "test": "test split"}
+STAGES = {
+    "final": "final stage",
+    "ablations": "control experiments",
+    "transfer_characters": "transfer to characters",
+    "transfer_translation": "transfer to translation",
+}
+
+
+def trainings_of(paths: RunPaths, table: str) -> list[Row]:
+    """The rows of a stage that are trainings: all but that of the test."""
+    return [row for row in read_table(paths, table).to_pylist() if row.get("step") != "test"]
 
 
 def stage_sections(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,8 @@ def network_figure(architecture: ConvArchitecture) -> Figure:
     """A picture of the network, the image at the bottom, the classifier on top, pooling points as lines."""
     rate = architecture.learning_rate
     labels = ["image", *map(_label, architecture.layers)]
-    labels.append("classifier" if rate is None else f"classifier, learning rate {rate:g}")
-    figure = new_figure(4.6, 0.46 * len(labels) + 0.3)
+    labels.append("classifier" if rate is None else f"classifier, rate {rate:g}")
+    figure = new_figure(4.4, 0.46 * len(labels) + 0.3)
     axes = figure.subplots()
     for level, label in enumerate(labels):
         _box(axes, level, label, plain=0 < level < len(labels) - 1)
@@ -36,14 +36,14 @@ def _label(layer: Layer) -> str:
 def _pooling_point(axes: Axes, level: int) -> None:
     """Across the picture, above a level."""
     axes.axhline(level + 0.5, color=ORANGE, lw=1.2, ls="--")
-    axes.text(-4.15, level + 0.5, "2×2 max", ha="left", va="bottom", fontsize=7, color=ORANGE)
+    axes.text(-4.15, level + 0.5, "2×2 max", ha="left", va="bottom", fontsize=9.5, color=ORANGE)
 
 
 def _box(axes: Axes, level: int, label: str, *, plain: bool) -> None:
     corner = (-BOX_WIDTH / 2, level - BOX_HEIGHT / 2)
     colour = BOX if plain else PLAIN
     axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, boxstyle="round,pad=0.02", fc=colour, ec=BLUE, lw=0.8))
-    axes.text(0, level, label, ha="center", va="center", fontsize=9)
+    axes.text(0, level, label, ha="center", va="center", fontsize=10)
 
 
 def _arrow(axes: Axes, source: int, target: int) -> None:

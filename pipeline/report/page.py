@@ -5,6 +5,7 @@ from html import escape
 
 from pipeline.report.plots import SavedPlot
 
+READABLE = 1.1  # pixels a point of a figure at least: its smallest letters have 8 points
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --muted: #59636e; --box: #dcebf5; --plain: #eceff2; --paper: #fff;
   --line: #d5dae0; --link: #0063a8 }
@@ -19,7 +20,7 @@ nav a { margin-right: .9rem; white-space: nowrap }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1.2rem 0 }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
 .card b { display: block; font-size: 1.35rem; line-height: 1.3 } .card span { color: var(--muted); font-size: .88rem }
-.wide { overflow-x: auto } .wide svg { display: block; width: 100%; min-width: 34rem; height: auto }
+.wide { overflow-x: auto } .wide svg { display: block; width: 100%; min-width: var(--least); height: auto }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: 1.2rem }
 .side svg { display: block; width: 100%; height: auto } figure { margin: .6rem 0 1.4rem }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif !important }
@@ -63,7 +64,10 @@ def preformatted(text: str) -> str:
 def figure(saved: SavedPlot, *, wide: bool = True) -> str:
     """A plot with its caption and its files. Wide ones are scrolled on narrow screens, so that text stays readable."""
     links = ", ".join(f'<a href="{path.name}">{path.suffix[1:].upper()}</a>' for path in saved.files)
-    picture = f'<div class="wide">{saved.svg}</div>' if wide else saved.svg
+    picture = saved.svg
+    if wide:
+        least = f"{READABLE * 72 * saved.plot.figure.get_size_inches()[0]:.0f}px"
+        picture = f'<div class="wide" style="--least: {least}">{picture}</div>'
     return f"<figure>{picture}<figcaption>{escape(saved.plot.caption)} ({links})</figcaption></figure>"
 
 

@@ -85,7 +85,11 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
     if configuration.data.dataset == "cifar10":
         ours = [("this run, best child of the search, validation", best["depth"], best["parameters"], best["metric"])]
         tests = _tested(paths, "final", "test_metric")
-        ours += [("this run, test", best["depth"], row["parameters"], row["test_metric"]) for row in tests]
+        depths = dict(zip(*read_table(paths, "samples", ["trial_id", "depth"]).to_pydict().values(), strict=True))
+        ours += [
+            (f"this run{_wider(row)}, test", depths[row["trial_id"]], row["parameters"], row["test_metric"])
+            for row in tests
+        ]
         rows = tuple((name, str(depth), _millions(size), f"{100 * (1 - m):.2f}") for name, depth, size, m in ours)
         title = "Table 1: test error on CIFAR-10"
         yield Comparison(title, ("model", "depth", "parameters", "error (%)"), TABLE_1, rows)
@@ -103,6 +107,10 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
         if cells:
             title = "Table 3: characters of Penn Treebank"
             yield Comparison(title, ("cell", "parameters", "bits per character"), TABLE_3, cells)
+
+
+def _wider(row: Row) -> str:
+    return f", {row['more_filters']} more filters a layer" if row["more_filters"] else ""
 
 
 def _tested(paths: RunPaths, table: str, figure: str) -> list[Row]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from pipeline.report.plots import BLUE, MANY_POINTS, ORANGE, Plot, new_figure
+from pipeline.report.plots import BLUE, MANY_POINTS, ORANGE, PAPER, Plot, new_figure
 from pipeline.rows import Row
 from tasks.records import COUNTED
 
@@ -36,17 +36,27 @@ def plot_workers(results: Sequence[Row]) -> Plot | None:
     times, counts = busy_at(starts, ends)
     busy.fill_between(times, counts, step="post", color=BLUE, alpha=0.5, lw=0)
     busy.set(xlabel=f"{name} since the first child began", ylabel="busy workers", ylim=(0, None))
-    share = float((ends - starts).sum() / (len(workers) * ends.max()))
+    share = float((ends - starts).sum() / _time_of_workers(rows, starts, ends))
     numbers = [("worker", "trial_id", "status", f"start_{name}", f"end_{name}")] + [
         (row["worker"], row["trial_id"], row["status"], start, end)
         for row, start, end in zip(rows, starts.tolist(), ends.tolist(), strict=True)
     ]
     failed = " Orange children failed." if any(row["status"] not in COUNTED for row in rows) else ""
     caption = (
-        f"{len(workers)} workers took part; on average {share:.0%} of them were busy from the first child to the last."
-        f" Each block is a child.{failed}"
+        f"{len(workers)} workers took part; each was {share:.0%} busy, on average, between the start of its first"
+        f" child and the end of its last. Each block is a child.{failed}"
     )
     return Plot("workers", "What the workers did", caption, figure, numbers)
+
+
+def _time_of_workers(rows: Sequence[Row], starts: np.ndarray, ends: np.ndarray) -> float:
+    """The time that workers were there, each from the start of its first child to the end of its last."""
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for row, start, end in zip(rows, starts.tolist(), ends.tolist(), strict=True):
+        first[row["worker"]] = min(start, first.get(row["worker"], start))
+        last[row["worker"]] = max(end, last.get(row["worker"], end))
+    return sum(last[worker] - first[worker] for worker in first)
 
 
 def _draw_lines(axes: Axes, rows: Sequence[Row], workers: list[str], starts: np.ndarray, ends: np.ndarray) -> None:
@@ -58,7 +68,9 @@ def _draw_lines(axes: Axes, rows: Sequence[Row], workers: list[str], starts: np.
         colours.append(BLUE if row["status"] in COUNTED else ORANGE)
     pixels = len(rows) > MANY_POINTS
     axes.add_collection(
-        PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.3, rasterized=pixels)
+        PolyCollection(
+            boxes, facecolors=colours, edgecolors=PAPER, linewidths=0.0 if pixels else 0.3, rasterized=pixels
+        )
     )
     axes.set(xlim=(0, float(ends.max())), ylim=(len(workers) - 0.4, -0.6))
     axes.set_yticks(range(len(workers)), workers if len(workers) <= 16 else [""] * len(workers), fontsize=8)
@@ -68,24 +80,27 @@ def _draw_lines(axes: Axes, rows: Sequence[Row], workers: list[str], starts: np.
 
 def busy_at(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(times, children under way from each time on)."""
-    times = np.concatenate([starts, ends])
-    changes = np.concatenate([np.ones_like(starts), -np.ones_like(ends)])
+    times = np.concatenate([ends, starts])  # at one moment, who ends goes first
+    changes = np.concatenate([-np.ones_like(ends), np.ones_like(starts)])
     order = np.argsort(times, kind="stable")
     return times[order], np.cumsum(changes[order])
 
 
-def cost_rows(searches: Sequence[tuple[str, Sequence[Row], int]]) -> list[tuple[str, str, str, str]]:
-    """What each search cost: (search, children, hours of what kind of device, those of them on failed children).
+def cost_rows(
+    parts: Sequence[tuple[str, Sequence[Row]]], threads: int, children_per_gpu: int
+) -> list[tuple[str, str, str, str]]:
+    """What each part of a run cost: (part, trainings, hours of what kind of device, those of them on failed ones).
 
-    A search is its name, its rows of `results` and the CPU threads of a child.
+    A part is its name and its rows of `results` or of a stage's table. A training takes so many CPU threads, or a GPU
+    that it shares with others.
     """
     lines = []
-    for name, rows, threads in searches:
+    for name, rows in parts:
         hours: dict[str, float] = defaultdict(float)
         lost: dict[str, float] = defaultdict(float)
         for row in rows:
             gpu = row["device"] is not None and not row["device"].startswith(("cpu", "CPU"))
-            kind, times = ("GPU-hours", 1) if gpu else ("core-hours", threads)
+            kind, times = ("GPU-hours", 1 / children_per_gpu) if gpu else ("core-hours", threads)
             hours[kind] += times * row["seconds"] / 3600
             lost[kind] += times * row["seconds"] / 3600 * (row["status"] not in COUNTED)
         told = " and ".join(f"{value:,.2f} {kind}" for kind, value in hours.items())

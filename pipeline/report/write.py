@@ -13,7 +13,7 @@ from pipeline.configuration import Configuration
 from pipeline.files import write_atomically, writing
 from pipeline.progress import format_reward, format_seconds
 from pipeline.report import page as html
-from pipeline.report.after_search import stage_sections
+from pipeline.report.after_search import STAGES, stage_sections, trainings_of
 from pipeline.report.draw_cell import cell_figure
 from pipeline.report.draw_network import network_figure
 from pipeline.report.figure_6 import comparison_of, plot_comparison
@@ -130,11 +130,12 @@ def _size(row: Row) -> str:
 
 
 def _cost_and_failures(paths: RunPaths, configuration: Configuration, results: list[Row]) -> str:
-    threads = configuration.child.threads
-    searches: list[tuple[str, list[Row], int]] = [(configuration.search.policy, results, threads)]
-    if control := read_table(paths.control, "results").to_pylist():
-        searches.append((f"{configuration.search.control} search", control, threads))
-    cost = html.html_table(("search", "children", "cost", "of it on failed children"), cost_rows(searches))
+    parts: list[tuple[str, list[Row]]] = [(configuration.search.policy, results)]
+    parts.append((f"{configuration.search.control} search", read_table(paths.control, "results").to_pylist()))
+    parts += [(name, trainings_of(paths, table)) for table, name in STAGES.items()]
+    begun = [part for part in parts if part[1]]
+    costs = cost_rows(begun, configuration.child.threads, configuration.cluster.children_per_gpu)
+    cost = html.html_table(("part", "trainings", "cost", "of it on failed ones"), costs)
     lasted = [row["seconds"] for row in results if row["seconds"]]
     mean = f"A child took {format_seconds(sum(lasted) / len(lasted))} on average." if lasted else ""
     failures = failure_rows(results)

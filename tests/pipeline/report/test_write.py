@@ -2,9 +2,7 @@
 
 import csv
 import html.parser
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +16,6 @@ from pipeline.run_folder import open_run
 from pipeline.summary import summarise
 
 PLOTS = {"rewards", "best", "best_1", "best_2", "best_3", "preferences", "workers"}
-BROWSER = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
-BROWSER += [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-]
 
 
 @pytest.fixture(scope="module")
@@ -111,38 +102,3 @@ def test_means_are_those_of_plain_loops() -> None:
 
 def test_what_is_written_in_a_table_is_text() -> None:
     assert "<script>" not in html_table(["a"], [["<script>"]])
-
-
-@pytest.mark.slow
-def test_a_browser_shows_it_at_any_width(report: Path, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here")
-    page = (report / "report.html").read_text()
-    inside = page.replace("&", "&amp;").replace('"', "&quot;")
-    measure = "document.title = [...document.querySelectorAll('iframe')].map("
-    measure += "f => f.contentDocument.documentElement.scrollWidth).join(' ')"
-    frames = "".join(
-        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{inside}"></iframe>' for width in (1280, 400)
-    )
-    (tmp_path / "frames.html").write_text(f"<body>{frames}<script>onload = () => {{ {measure} }}</script></body>")
-    dumped = browse(chromium, tmp_path, "--dump-dom", f"file://{tmp_path}/frames.html")
-    title = re.search(r"<title>([\d ]+)</title>", dumped.stdout)
-    assert title is not None and title[1] == "1280 400", "the page is wider than its window"
-    shown = browse(
-        chromium,
-        tmp_path,
-        f"--screenshot={tmp_path}/shot.png",
-        "--window-size=1280,3000",
-        f"file://{report}/report.html",
-    )
-    for ended in (dumped, shown):
-        assert "CONSOLE" not in ended.stderr, ended.stderr
-    pixels = imread(tmp_path / "shot.png")
-    assert pixels.shape[:2] == (3000, 1280) and pixels[..., :3].std() > 0.05
-
-
-def browse(chromium: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    profile = folder / f"profile-{len(list(folder.iterdir()))}"
-    command = [chromium, *BROWSER, "--v=0", f"--user-data-dir={profile}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)

@@ -1,1 +1,1 @@
-"""Dask clusters: `open_cluster(settings)` is the only place that knows which kind of cluster a run is on."""
+"""Dask clusters: `open_cluster(settings)`; nothing outside this folder asks which kind of cluster a run is on."""

@@ -15,6 +15,7 @@ from distributed.system import MEMORY_LIMIT
 from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import output_in
 from cluster.errors import ClusterError
+from cluster.gpus import num_gpus
 from cluster.settings import ClusterSettings
 
 NO_GPU = "cluster.kind = 'cuda': no GPU visible (CUDA_VISIBLE_DEVICES: {}); without one, use --cluster local"
@@ -30,20 +31,6 @@ def check_gpus(settings: ClusterSettings) -> None:
             f"cluster.workers = {settings.workers}: with cuda it is the number of GPUs times cluster.children_per_gpu;"
             " allowed is none. CUDA_VISIBLE_DEVICES chooses GPUs"
         )
-
-
-def num_gpus() -> int:
-    """GPUs of CUDA_VISIBLE_DEVICES, or else all of the machine."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    from dask_cuda.utils import get_gpu_count
-    from pynvml import NVMLError
-
-    try:
-        return int(get_gpu_count())
-    except NVMLError:  # no driver
-        return 0
 
 
 @contextmanager

@@ -15,9 +15,12 @@ from distributed.system import MEMORY_LIMIT
 from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
 from cluster.dask_configuration import GIB, output_in
 from cluster.errors import ClusterError
+from cluster.gpus import num_gpus
 from cluster.settings import ClusterSettings
 
 ENDED = (Status.closed, Status.failed)
+# Workers do not see the GPUs of this machine: all of them would train on the first one, and exhaust its memory.
+OF_PROCESSES = {"preload": "cluster.worker_setup", "env": {"CUDA_VISIBLE_DEVICES": ""}}
 
 
 @contextmanager
@@ -31,7 +34,8 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     ):
         kind = "worker" if settings.processes else "thread"
         description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
-        yield Cluster(client, description, workers, partial(_check_workers, client, dask_cluster))
+        advice = _advice() if settings.processes else ""
+        yield Cluster(client, description + advice, workers, partial(_check_workers, client, dask_cluster))
 
 
 def _check_workers(client: Client, dask_cluster: LocalCluster) -> None:
@@ -51,8 +55,13 @@ def _local_cluster(settings: ClusterSettings, workers: int) -> LocalCluster:
         worker_dashboard_address=None,
         memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
         silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
-        preload="cluster.worker_setup" if settings.processes else None,
+        **(OF_PROCESSES if settings.processes else {}),
     )
+
+
+def _advice() -> str:
+    gpus = num_gpus()
+    return f", on its CPUs; for its GPU{'s' if gpus > 1 else ''}: --cluster cuda" if gpus else ""
 
 
 def num_local_workers(settings: ClusterSettings, threads_per_child: int) -> int:

@@ -55,4 +55,4 @@ def _describe(device: torch.device) -> str:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (CUDA_VISIBLE_DEVICES={visible})"
-    return "CPU" if visible is None else f"CPU, though CUDA_VISIBLE_DEVICES={visible}"
+    return "CPU" if not visible else f"CPU, though CUDA_VISIBLE_DEVICES={visible}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client
 from filelock import FileLock
 from typer.testing import CliRunner
 
@@ -168,6 +169,12 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+def dashboard_hosts(client: Client) -> set[str]:
+    """Where the dashboard of a scheduler in this process listens, by its sockets."""
+    sockets = client.cluster.scheduler.http_server._sockets.values()
+    return {socket.getsockname()[0] for socket in sockets}
 
 
 @pytest.fixture

@@ -55,6 +55,15 @@ def test_nothing_evaluates_or_unpickles() -> None:
             assert "torch.load" not in names or "weights_only=True" in path.read_text(), path
 
 
+def test_nothing_outside_cluster_asks_for_its_kind() -> None:
+    for package in OURS - {"cluster"}:
+        for path in (ROOT / package).glob("**/*.py"):
+            read = {
+                ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+            }
+            assert not [name for name in read if name.endswith("cluster.kind")], path
+
+
 def test_both_environments_pin_the_same_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]

@@ -20,6 +20,7 @@ def test_fake_gpus_have_a_process_for_each_child(monkeypatch: pytest.MonkeyPatch
     with open_cluster(settings) as cluster:
         workers = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
         assert len(workers) == cluster.num_workers == 4
+        assert cluster.on_gpus
         assert cluster.description == "2 GPUs of this machine, 2 at a time on each"
         assert all(worker["nthreads"] == 1 for worker in workers)
         seen = cluster.client.run(_gpu_process_and_share)

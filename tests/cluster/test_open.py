@@ -1,11 +1,12 @@
 import logging
-import multiprocessing
 import os
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
-from distributed.system import MEMORY_LIMIT
+import torch
+from conftest import dashboard_hosts
 
 from cluster.cluster import closed_at_the_end
 from cluster.dask_configuration import GIB
@@ -24,9 +25,9 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert len(workers) == 2 and all(worker["nthreads"] == 1 for worker in workers.values())
         processes = client.run(os.getpid)
         assert len({*processes.values(), os.getpid()}) == 3
-        assert set(client.run(multiprocessing.get_start_method, allow_none=True).values()) <= {None, "spawn", "fork"}
-        assert client.run(os.environ.get, "OMP_NUM_THREADS").popitem()[1] == "1"
-        assert client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
+        assert all("multiprocessing.spawn" in command for command in client.run(command_line).values())
+        assert client.run(os.getenv, "OMP_NUM_THREADS").popitem()[1] == "1"
+        assert client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
 
 
@@ -44,6 +45,32 @@ def test_without_workers_that_could_come_again_a_cluster_says_so(processes: bool
                 time.sleep(0.05)
 
 
+def command_line() -> str:
+    """How this process was begun; a forked one has the words of its parent."""
+    return Path("/proc/self/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.mark.parametrize("visible", ["0,1", None])
+def test_local_workers_see_no_gpu_and_who_has_some_is_told(
+    visible: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    else:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with open_cluster(ClusterSettings(workers=1)) as cluster:
+        assert cluster.client.run(os.getenv, "CUDA_VISIBLE_DEVICES").popitem()[1] == ""
+        told = cluster.description == "1 worker on this machine, on its CPUs; for its GPUs: --cluster cuda"
+        assert told or not visible
+
+
+@pytest.mark.gpu
+def test_torch_sees_no_gpu_in_a_local_worker() -> None:
+    with open_cluster(ClusterSettings(workers=1)) as cluster:
+        assert torch.cuda.is_available() and "--cluster cuda" in cluster.description
+        assert cluster.client.submit(torch.cuda.is_available).result(timeout=60) is False
+
+
 def test_the_scheduler_forgets_what_it_sent() -> None:
     with open_cluster(ClusterSettings(workers=1)) as cluster:
         for number in range(30):
@@ -53,18 +80,29 @@ def test_the_scheduler_forgets_what_it_sent() -> None:
 
 
 @pytest.mark.parametrize("processes", [True, False])
-def test_the_dashboard_is_where_its_link_says(processes: bool) -> None:
+def test_the_dashboard_is_on_loopback_where_its_link_says(processes: bool) -> None:
     with open_cluster(ClusterSettings(workers=1, processes=processes)) as cluster:
         client = cluster.client
         assert client.dashboard_link.startswith("http://127.0.0.1:")
+        assert dashboard_hosts(client) == {"127.0.0.1"}
         with urllib.request.urlopen(client.dashboard_link, timeout=20) as page:
             assert page.status == 200
 
 
-def test_workers_are_sized_from_cores_and_memory() -> None:
-    assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=1) >= 1
-    assert num_local_workers(ClusterSettings(worker_memory_gib=MEMORY_LIMIT / GIB * 10), threads_per_child=1) == 1
-    assert num_local_workers(ClusterSettings(worker_memory_gib=0.01), threads_per_child=10_000) == 1
+def test_a_dashboard_for_all_is_asked_for() -> None:
+    with open_cluster(ClusterSettings(workers=1, processes=False, dashboard="0.0.0.0:0")) as cluster:
+        assert dashboard_hosts(cluster.client) == {"0.0.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("threads", "memory_gib", "workers"), [(1, 2, 12), (1, 0.5, 16), (4, 2, 4), (5, 2, 3), (17, 2, 1), (1, 100, 1)]
+)
+def test_workers_are_sized_from_cores_and_memory(
+    threads: int, memory_gib: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.local.CPU_COUNT", 16)
+    monkeypatch.setattr("cluster.local.MEMORY_LIMIT", 25 * GIB)
+    assert num_local_workers(ClusterSettings(worker_memory_gib=memory_gib), threads) == workers
 
 
 def test_workers_that_end_late_are_no_failure(

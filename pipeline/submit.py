@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, Queue
@@ -16,7 +17,7 @@ from pipeline.workers import Workers
 log = logging.getLogger("wavenas")
 A = TypeVar("A")
 T = TypeVar("T")
-PATIENCE = 5.0  # seconds between looks at the cluster while nothing ends
+PATIENCE = 5.0  # seconds between looks at the cluster
 GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
 RUNS = 20  # of a controller's task, on ever other workers that die
 LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
@@ -140,12 +141,12 @@ class Tasks:
         while True:
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + PATIENCE
+                if self._news.empty():  # what has ended counts first
+                    self._check()
                 for look in self._looks:
                     look()
-            try:
+            with suppress(Empty):
                 return self._news.get(timeout=PATIENCE)
-            except Empty:
-                self._check()
 
     def _collect(self, futures: list[Future]) -> list[Ended]:
         """Outcomes of futures. Those whose result was lost run again, and are watched again."""

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 import pickle
 import time
@@ -17,6 +18,8 @@ from tasks.sealed import seal, unseal
 
 log = logging.getLogger(__name__)
 
+RETIRE_AT = "WAVENAS_RETIRE_AT"  # variable with the time, in seconds since 1970, at which a worker on Slurm retires
+EPOCHS_LEFT = 2.0  # a child with no time for so many more epochs on its worker is kept after each
 EACH_EPOCH = 1e-9  # minutes between checkpoints, for trainings that keep each epoch
 
 
@@ -30,7 +33,8 @@ class Stateful(Protocol):
 class ChildCheckpoint:
     """Keeps what a child has learned after an epoch, but not more often than `child.checkpoint_minutes`.
 
-    A child that ends sooner writes nothing. The file holds tensors and numbers only.
+    Before its worker retires it is kept after each epoch. A child that ends sooner writes nothing. The file holds
+    tensors and numbers only.
     """
 
     def __init__(self, trial: Trial, generator: torch.Generator | None = None, **parts: Stateful) -> None:
@@ -39,6 +43,7 @@ class ChildCheckpoint:
         self._trial = [trial.seed, trial.micro_batches, *trial.tokens]
         self._generator, self._parts = generator, parts
         self._saved_at = time.monotonic()
+        self._retire_at = float(os.environ.get(RETIRE_AT, "inf"))
 
     def restore(self) -> list[Epoch]:
         """Take up a checkpoint of the same trial; the epochs it had. A file that cannot be read is as good as none."""
@@ -62,9 +67,11 @@ class ChildCheckpoint:
 
         A child whose state cannot be written, as on a full disk, is trained on without.
         """
-        if time.monotonic() - self._saved_at < self._seconds:
+        if not self._path or math.isinf(self._seconds):
             return
-        assert isinstance(self._path, Path)
+        soon = time.time() + EPOCHS_LEFT * epochs[-1].seconds >= self._retire_at
+        if time.monotonic() - self._saved_at < self._seconds and not soon:
+            return
         content = {
             "trial": self._trial,
             "parts": {name: part.state_dict() for name, part in self._parts.items()},

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.child_checkpoint import ChildCheckpoint
+from cluster import worker_setup
+from tasks.child_checkpoint import RETIRE_AT, ChildCheckpoint
 from tasks.records import Epoch, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
 
@@ -55,6 +56,22 @@ def test_another_trials_or_a_damaged_file_counts_as_none(trial: Trial) -> None:
         path.write_bytes(content)
         assert ChildCheckpoint(trial, generator, network=network, optimizer=optimizer).restore() == []
     assert torch.equal(network.weight, before)
+
+
+@pytest.mark.parametrize(("left", "kept"), [(3_600.0, False), (7.0, False), (5.0, True), (-1.0, True)])
+def test_a_child_is_kept_after_each_epoch_before_its_worker_retires(
+    left: float, kept: bool, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch takes 3 seconds here."""
+    assert RETIRE_AT == worker_setup.RETIRE_AT
+    monkeypatch.setattr("time.time", lambda: 1_000.0)
+    monkeypatch.setenv(RETIRE_AT, str(1_000.0 + left))
+    network, optimizer, generator = parts(1)
+    for minutes in (10.0, None):
+        child = replace(trial, child=ChildSettings(checkpoint_minutes=minutes))
+        ChildCheckpoint(child, generator, network=network, optimizer=optimizer).save_when_due(EPOCHS)
+        assert Path(trial.checkpoint_path or "").exists() == (kept and minutes is not None)
+        Path(trial.checkpoint_path or "").unlink(missing_ok=True)
 
 
 def test_a_short_child_writes_nothing(trial: Trial) -> None:

@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+import tasks.language_child
 from models.cell_architecture import CellArchitecture, Node
 from models.language_model import LanguageModel, count_parameters
 from tasks.device import pick_device
 from tasks.language_child import evaluate, learning_rate_at, train_language_child
-from tasks.records import Training, Trial
+from tasks.records import Epoch, Training, Trial
 from tasks.settings import ChildSettings, DataSettings, LanguageSettings, SpaceSettings
 from tasks.text_data import load_text
 from tasks.trial import run_trial
@@ -112,6 +114,32 @@ def test_the_seed_decides_every_number(make_trial: Callable[..., Trial]) -> None
     other = train_language_child(GATED, replace(trial, seed=6))
     assert perplexities(first) == perplexities(again) != perplexities(other)
     assert [epoch.train_loss for epoch in first.epochs] == [epoch.train_loss for epoch in again.epochs]
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "adam", "learning_rate": 0.01}])
+def test_a_training_goes_on_after_a_death_to_the_same_end(
+    settings: dict[str, object], make_trial: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = make_trial(RIDDLE, input_dropout=0.5, recurrent_dropout=0.2, epochs=4, **settings)
+    expected = train_language_child(GATED, trial)
+    often = replace(trial.child, checkpoint_minutes=1e-9)
+    trial = replace(trial, child=often, checkpoint_path=str(tmp_path / "children" / "trial.pt"))
+    begun = []
+
+    def die_in_the_third(*arguments: Any) -> Epoch:
+        begun.append(arguments[3])
+        if begun == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return run_epoch(*arguments)
+
+    run_epoch = tasks.language_child._run_epoch
+    monkeypatch.setattr("tasks.language_child._run_epoch", die_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train_language_child(GATED, trial)
+    resumed = train_language_child(GATED, trial)
+    assert begun == [0, 1, 2, 2, 3], "epochs before the death are not run again"
+    assert perplexities(resumed) == perplexities(expected) and resumed.metric == expected.metric
+    assert [epoch.train_loss for epoch in resumed.epochs] == [epoch.train_loss for epoch in expected.epochs]
 
 
 def test_dropout_is_for_training_alone(make_trial: Callable[..., Trial]) -> None:

@@ -30,7 +30,7 @@ class Cluster:
 
     client: Client
     description: str  # for people
-    num_workers: int  # wanted, or for a scheduler that ran before, known when it was opened
+    num_workers: int  # that the settings want, or for a scheduler that ran before, known when it was opened
     check: Callable[[], None]  # raises ClusterError where no worker is left and none will come
     on_gpus: bool = False  # each worker is meant to have one
     job_script: str | None = None  # where workers are jobs

@@ -17,11 +17,12 @@ TLS_FILES = ("tls_ca_file", "tls_cert", "tls_key")
 
 @contextmanager
 def open_cluster(
-    settings: ClusterSettings, threads_per_child: int = 1, folder: Path | None = None
+    settings: ClusterSettings, threads_per_child: int = 1, folder: Path | None = None, jobs: int | None = None
 ) -> Iterator[Cluster]:
     """The cluster of `settings.kind`; closed at the end. Raises ClusterError where it cannot be opened.
 
-    `folder` takes what workers write and read: their output, and on other machines logs and certificates.
+    `folder` takes what workers write and read: their output, and on other machines logs and certificates. Where workers
+    are jobs, `jobs` has so many submitted instead of all.
     """
     with dask.config.set(dask_configuration(settings)):
         if settings.kind == "local":
@@ -35,7 +36,7 @@ def open_cluster(
         elif settings.kind == "slurm":
             from cluster.slurm import slurm_cluster
 
-            opened = slurm_cluster(settings, threads_per_child, folder or Path("workers"))
+            opened = slurm_cluster(settings, threads_per_child, folder or Path("workers"), jobs)
         else:
             from cluster.address import cluster_at_address
 

@@ -1,6 +1,7 @@
 """Workers as jobs of Slurm: one worker a job, with `cluster.slurm.gpu` one GPU."""
 
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from cluster.dask_configuration import KEEP_FREED_MEMORY
 from cluster.errors import ClusterError
 from cluster.healer import Healer, check_jobs
 from cluster.security import network_security
-from cluster.settings import ClusterSettings
+from cluster.settings import ClusterSettings, SlurmSettings
 from cluster.slurm_job import SLURMCluster, SlurmJob
+from cluster.worker_setup import OUTPUT, RETIRE_AT
 
 JOB_NAME = "wavenas"
 JOBS = 4  # where no number is given
@@ -27,10 +29,13 @@ CERTIFICATES = ".dask-jobqueue.worker."  # how dask-jobqueue begins the names of
 DEATH_SECONDS = 60  # a worker that cannot reach its scheduler for so long ends its job
 CPU_WORKER = "distributed.cli.dask_worker"
 GPU_WORKER = "dask_cuda.cli"
+WORKER_SETUP = "cluster.worker_setup"
 
 
 @contextmanager
-def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Path) -> Iterator[Cluster]:
+def slurm_cluster(
+    settings: ClusterSettings, threads_per_child: int, folder: Path, jobs: int | None = None
+) -> Iterator[Cluster]:
     """Some jobs, each replaced when it ends. Raises ClusterError where Slurm refuses such jobs.
 
     `folder` must be seen by all nodes: it takes the certificates, and the logs unless they go elsewhere.
@@ -40,15 +45,16 @@ def slurm_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
     for left in folder.glob(f"{CERTIFICATES}*"):  # by a driver that was killed
         left.unlink()
     wanted = settings.slurm.jobs or settings.workers or JOBS
+    jobs = jobs or wanted
     with (
         closed_at_the_end(_no_jobs_yet(settings, threads_per_child, folder)) as dask_cluster,
         Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         _ask_slurm(dask_cluster.job_script())
-        healer = Healer(dask_cluster, wanted, settings.slurm)
+        healer = Healer(dask_cluster, jobs, settings.slurm)
         try:
             where = f" partition {settings.slurm.partition}" if settings.slurm.partition else ""
-            description = f"jobs on Slurm{where}: {wanted} worker{'s' if wanted > 1 else ''} wanted"
+            description = f"jobs on Slurm{where}: {jobs} worker{'s' if jobs > 1 else ''} wanted"
             logs = log_directory(settings, folder)
             yield Cluster(
                 client,
@@ -112,11 +118,11 @@ def job_arguments(settings: ClusterSettings, threads_per_child: int, folder: Pat
         "log_directory": str(log_directory(settings, folder)),
         "local_directory": slurm.local_directory,
         "worker_command": GPU_WORKER if slurm.gpu else CPU_WORKER,
-        "worker_extra_args": ["--dashboard-address", "127.0.0.1:0", "--no-dashboard"],
+        "worker_extra_args": ["--preload", WORKER_SETUP, "--dashboard-address", "127.0.0.1:0", "--no-dashboard"],
         # a job that Slurm requeued itself would come back under a name that is replaced already
         "job_extra_directives": ["--no-requeue", *([slurm.gpu_directive] if slurm.gpu else []), *slurm.directives],
         "job_directives_skip": list(slurm.skip_directives),
-        "job_script_prologue": [*_exports(settings, cpus), *slurm.prologue],
+        "job_script_prologue": [*_exports(settings, cpus, folder), *slurm.prologue],
     }
 
 
@@ -125,18 +131,26 @@ def log_directory(settings: ClusterSettings, folder: Path) -> Path:
     return Path(settings.slurm.log_directory).resolve() if settings.slurm.log_directory else folder
 
 
-def _exports(settings: ClusterSettings, cpus: int) -> list[str]:
-    """Environment of a worker. It retires before its job is killed: dask-cuda knows that only from the environment."""
-    slurm = settings.slurm
-    lifetime = (slurm.walltime_minutes - slurm.retire_minutes) * 60
+def _exports(settings: ClusterSettings, cpus: int, folder: Path) -> list[str]:
+    """Environment of a worker. When it retires is reckoned from the start of its job, whatever becomes of processes."""
     variables = {
         **KEEP_FREED_MEMORY,
         "OMP_NUM_THREADS": cpus,
         "MKL_NUM_THREADS": cpus,
-        "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": f"{lifetime:.0f}s",
-        "DASK_DISTRIBUTED__WORKER__LIFETIME__STAGGER": f"{slurm.retire_minutes * 30:.0f}s",  # not all at once
+        OUTPUT: shlex.quote(str(log_directory(settings, folder))),
+        RETIRE_AT: _retirement(settings.slurm),
+        **({} if settings.slurm.gpu else {"CUDA_VISIBLE_DEVICES": ""}),  # not all GPUs, where Slurm does not hide them
     }
     return [f"export {name}={value}" for name, value in variables.items()]
+
+
+def _retirement(slurm: SlurmSettings) -> str:
+    """Shell arithmetic: `retire_minutes` before the walltime ends, by chance up to half of it sooner or later.
+
+    Jobs that start together would otherwise hand over together.
+    """
+    first, spread = (slurm.walltime_minutes - 1.5 * slurm.retire_minutes) * 60, slurm.retire_minutes * 60
+    return f"$(( $(date +%s) + {first:.0f} + RANDOM % {spread + 1:.0f} ))"
 
 
 def _scheduler_options(settings: ClusterSettings) -> dict[str, Any]:

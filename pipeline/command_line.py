@@ -17,9 +17,12 @@ from pipeline.commands.options import (
     DataOption,
     RewardOption,
     RunFolder,
+    SamplesOption,
     SetOption,
     SiteOption,
+    SpaceOption,
     TableOption,
+    TaskOption,
     configured,
 )
 from pipeline.exit_codes import exit_codes
@@ -50,14 +53,10 @@ def run(
     site: SiteOption = None,
     data: DataOption = None,
     policy: Annotated[str | None, typer.Option(help="controller, random or evolution.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Number of children.")] = None,
+    samples: SamplesOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
-    space: Annotated[
-        str | None, typer.Option(help="Your own search space, a generator function.", metavar="MODULE:FUNCTION")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Your own function that trains a child.", metavar="MODULE:FUNCTION")
-    ] = None,
+    space: SpaceOption = None,
+    task: TaskOption = None,
     table: TableOption = None,
     columns: ColumnsOption = None,
     reward: RewardOption = None,
@@ -108,13 +107,22 @@ def doctor(
     cluster: ClusterOption = None,
     site: SiteOption = None,
     data: DataOption = None,
+    samples: SamplesOption = None,
+    space: SpaceOption = None,
+    task: TaskOption = None,
+    table: TableOption = None,
+    columns: ColumnsOption = None,
+    reward: RewardOption = None,
     set_: SetOption = None,
 ) -> None:
     """Look a cluster over before a run: what its workers see, how long a child takes, what the run will cost."""
     with exit_codes():
         from pipeline.doctor import examine
 
-        configuration = configured(experiment, {"data.folder": data}, (None, None, None), site, cluster, set_)
+        options = {
+            "data.folder": data, "search.samples": samples, "space.function": space, "child.task": task,
+        }  # fmt: skip
+        configuration = configured(experiment, options, (table, columns, reward), site, cluster, set_)
         if not examine(configuration, Path("runs"), _console(f"Experiment {experiment}")):
             raise typer.Exit(1)
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from pipeline.progress import format_seconds
 from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
 from pipeline.submit import Tasks
+from pipeline.time_left import Child, seconds_of_run
+from pipeline.workload import children_to_come
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
 from tasks.records import Trial, TrialResult
@@ -67,7 +69,8 @@ def _findings(configuration: Configuration, paths: RunPaths, data_path: Path, co
     yield Finding("data", f"{data_path}")
     yield _disk(paths.folder)
     try:
-        with open_cluster(configuration.cluster, configuration.child.threads, paths.workers) as cluster:
+        threads = configuration.child.threads
+        with open_cluster(configuration.cluster, threads, paths.workers, jobs=1) as cluster:
             if cluster.job_script:
                 say(console, f"A job:\n{cluster.job_script}")
             yield Finding("cluster", cluster.description)
@@ -91,15 +94,19 @@ def _worker_findings(
     there = "can" if worker.data_found else "cannot"
     yield Finding("data on the worker", f"{data_path} {there} be seen", not worker.data_found)
     yield _versions(worker)
-    blind = worker.device.startswith("CPU") and cluster.on_gpus
-    cpus = f"{worker.cpus} CPU{'s' if worker.cpus > 1 else ''}"
-    yield Finding("device", f"{worker.device}, {worker.precision}, {cpus}", blind)
+    yield _device(worker, cluster.on_gpus)
     yield from _estimate(configuration, cluster, tasks, paths, data_path, worker)
 
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     return Finding("free disk", f"{free / GIB:.0f} GiB at {folder.parent}", free < ENOUGH_DISK)
+
+
+def _device(worker: Probe, on_gpus: bool) -> Finding:
+    cpus = f"{worker.cpus} CPU{'s' if worker.cpus > 1 else ''}"
+    blind = on_gpus and worker.device.startswith("CPU")
+    return Finding("device", f"{worker.device}, {worker.precision}, {cpus}", blind)
 
 
 def _versions(worker: Probe) -> Finding:
@@ -116,7 +123,7 @@ def _versions(worker: Probe) -> Finding:
 def _estimate(
     configuration: Configuration, cluster: Cluster, tasks: Tasks, paths: RunPaths, data_path: Path, worker: Probe
 ) -> Iterator[Finding]:
-    """Train one child of the first depth and one of the last for a moment, and reckon with their mean."""
+    """Train one child of the first depth and one of the last for a moment, and play the whole run through with them."""
     search = configuration.search
     depths = sorted({depth_at(0, search), depth_at(search.samples - 1, search)})
     trials = [_trial(configuration, depth, number, paths, data_path) for number, depth in enumerate(depths)]
@@ -126,18 +133,30 @@ def _estimate(
             yield Finding(f"a child of depth {depth}", f"{result.status}: {result.error.strip()}", wrong=True)
             return
     epochs = [_epoch_seconds(result) for result in results]
-    children = [_child_seconds(configuration, result) for result in results]
-    child = sum(children) / len(children)
-    told = " to ".join(map(_told, epochs))
-    yield Finding("an epoch", f"{told}; a child takes about {_told(child)}")
+    seconds = [_child_seconds(configuration, result) for result in results]
+    tried = [
+        Child(depth, took, "", 0.0, flops=result.training.flops if result.training else None)
+        for depth, took, result in zip(depths, seconds, results, strict=True)
+    ]
+    told = [" to ".join(dict.fromkeys(map(_told, some))) for some in (epochs, seconds)]
+    yield Finding("an epoch", f"{told[0]}; a child takes about {told[1]}")
     if cluster.worker_seconds is not None:
-        yield _walltime(configuration, cluster.worker_seconds, max(epochs), child)
-    total = child * search.samples * (2 if search.control else 1)
-    unit = "CPU-hours" if worker.device.startswith("CPU") else "GPU-hours"
-    yield Finding(
+        yield _walltime(configuration, cluster.worker_seconds, max(epochs), max(seconds))
+    workers = max(cluster.num_workers, len(tasks.workers.addresses()))  # more may have come since it was opened
+    yield _whole_run(configuration, tried, workers, on_gpu=not worker.device.startswith("CPU"))
+
+
+def _whole_run(configuration: Configuration, tried: Sequence[Child], workers: int, on_gpu: bool) -> Finding:
+    """What a run costs, if its children are like those that were tried, and nothing else takes time."""
+    search, at_once = configuration.search, configuration.wave_size
+    end, spent = seconds_of_run(tried, children_to_come(configuration, ()), min(workers, at_once))
+    devices = spent / configuration.cluster.children_per_gpu if on_gpu else spent * configuration.child.threads
+    unit = "GPU-hours" if on_gpu else "CPU-hours"
+    busy = f", of which {at_once} are busy at most" if at_once < workers else ""
+    return Finding(
         "the whole run",
         f"{search.samples:,} children{' and as many of the control' if search.control else ''}, "
-        f"{total / 3600:,.1f} {unit}, {format_seconds(total / cluster.num_workers)} on {cluster.num_workers} workers",
+        f"{devices / 3600:,.1f} {unit}, {format_seconds(end)} on {workers} worker{'s' if workers > 1 else ''}{busy}",
     )
 
 

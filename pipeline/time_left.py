@@ -82,6 +82,18 @@ def seconds_left(
     return fmean(ends)
 
 
+def seconds_of_run(tried: Sequence[Child], to_come: ToCome, workers: int) -> tuple[float, float]:
+    """Of a run that has not begun: until its last child ends, and of all children together.
+
+    Each child takes as long as its depth tells by those that were tried.
+    """
+    durations = _Durations(tried, to_come.flops)
+    apart = [(1.0, slowness) for _, slowness in durations.apart(tried)]
+    search, control = (durations.draw(_in_order(counts), apart) for counts in (to_come.search, to_come.control))
+    end = sum(_play(seconds, workers, 0, to_come.wave, 0.0) for seconds in (search, control))
+    return end, math.fsum([*search, *control])
+
+
 def workers_at_work(children: Sequence[Child], now: float) -> int:
     """Workers that have not been silent for longer than any child took."""
     longest = LONGER * max((child.seconds for child in children), default=0.0)

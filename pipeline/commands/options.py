@@ -22,6 +22,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting, as often as needed.", metavar="SECTION.KEY=VALUE"),
 ]
+SamplesOption = Annotated[int | None, typer.Option(help="Number of children.")]
+SpaceOption = Annotated[
+    str | None, typer.Option(help="Your own search space, a generator function.", metavar="MODULE:FUNCTION")
+]
+TaskOption = Annotated[
+    str | None, typer.Option(help="Your own function that trains a child.", metavar="MODULE:FUNCTION")
+]
 TableOption = Annotated[
     Path | None, typer.Option(help="Experiment table: a Parquet file with a row a network.", metavar="FILE")
 ]

@@ -1,17 +1,20 @@
 """The scripts of jobs, without Slurm. What Slurm makes of them is in tests/slurm."""
 
+import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from cluster.open import check_cluster
+from cluster.open import check_cluster, open_cluster
 from cluster.security import network_security
 from cluster.settings import ClusterSettings, SlurmSettings
 from cluster.slurm import job_arguments
 from cluster.slurm_job import SLURMCluster, SlurmJob
+from cluster.worker_setup import RETIRE_AT
 
 
 def script(slurm: SlurmSettings, folder: Path, threads: int = 1) -> list[str]:
@@ -40,13 +43,14 @@ def test_a_cpu_job_has_one_worker_of_one_thread(tmp_path: Path) -> None:
     assert lines[-1].split() == [
         sys.executable, "-m", "distributed.cli.dask_worker", "tcp://10.0.0.1:1", "--name", "wavenas-0",
         "--nthreads", "1", "--memory-limit", "8.00GiB", "--nanny", "--death-timeout", "60",
-        "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
+        "--preload", "cluster.worker_setup", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
     ]  # fmt: skip
 
 
 def test_a_gpu_job_has_a_worker_of_dask_cuda(tmp_path: Path) -> None:
+    assert "export CUDA_VISIBLE_DEVICES=" in script(SlurmSettings(), tmp_path), "a node may have GPUs that are not ours"
     lines = script(SlurmSettings(gpu=True, gpu_directive="--gres=gpu:a100:1", interface="ib0"), tmp_path)
-    assert "#SBATCH --gres=gpu:a100:1" in lines
+    assert "#SBATCH --gres=gpu:a100:1" in lines and not any("CUDA_VISIBLE" in line for line in lines)
     assert " -m dask_cuda.cli tcp://10.0.0.1:1 --name wavenas-0 --nthreads 1 " in lines[-1]
     assert lines[-1].endswith(" --interface ib0") and "--nanny" not in lines[-1]
 
@@ -66,10 +70,36 @@ def test_a_site_can_change_the_script(tmp_path: Path) -> None:
     assert "--memory-limit 1.50GiB" in lines[-1] and "--local-directory /scratch" in lines[-1]
 
 
-def test_a_worker_retires_before_its_walltime_whatever_the_stagger(tmp_path: Path) -> None:
+def test_a_worker_retires_before_its_walltime_whatever_the_chance(tmp_path: Path) -> None:
     lines = script(SlurmSettings(walltime_minutes=60, retire_minutes=6), tmp_path)
-    assert "export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION=3240s" in lines  # 54 minutes, ±3
-    assert "export DASK_DISTRIBUTED__WORKER__LIFETIME__STAGGER=180s" in lines
+    (line,) = [line for line in lines if line.startswith("export WAVENAS_RETIRE_AT=")]
+    now = int(time.time())
+    told = [run_in_shell(f"RANDOM={seed}; {line}; echo $WAVENAS_RETIRE_AT") for seed in range(20)]
+    assert all(51 * 60 <= int(at) - now <= 57 * 60 + 60 for at in told) and len({*told}) > 10
+    assert "--preload cluster.worker_setup" in lines[-1]
+
+
+def run_in_shell(command: str) -> str:
+    return subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True, timeout=20).stdout
+
+
+def test_a_process_that_begins_anew_retires_when_the_first_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here without Slurm: the worker is told the time as by its job."""
+    monkeypatch.setenv(RETIRE_AT, str(time.time() + 8))
+    with open_cluster(ClusterSettings(workers=1)) as cluster:
+        client = cluster.client
+        first = client.run(os.getpid).popitem()[1]
+        client.restart_workers(list(client.nthreads()), timeout=30)
+        client.wait_for_workers(1, timeout=30)
+        second = client.run(os.getpid).popitem()[1]
+        assert second != first
+        child = client.submit(time.sleep, 600)
+        for over in (lambda: not client.nthreads(), lambda: not Path(f"/proc/{second}").exists()):
+            deadline = time.monotonic() + 20
+            while not over():
+                assert time.monotonic() < deadline, "the worker did not retire, or waited for its child"
+                time.sleep(0.1)
+        assert child.status == "pending", "it waits for another worker"
 
 
 def test_certificates_go_to_workers_in_files_that_only_their_owner_reads(tmp_path: Path) -> None:

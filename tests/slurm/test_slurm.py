@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, assert_same_run, tiny_run, wavenas
+from conftest import TINY, assert_same_run, dashboard_hosts, tiny_run, wavenas
 from distributed import Client
 from distributed.security import Security
 from private_slurm import NoSlurmError, private_slurm
@@ -73,9 +74,42 @@ def test_jobs_killed_and_jobs_retired_in_mid_run_change_nothing(slurm: Path, ref
     assert not list((folder / "workers").glob(".*")), "certificates were left behind"
 
 
+def test_jobs_whose_processes_die_retire_in_time_all_the_same(slurm: Path, reference: Path, tmp_path: Path) -> None:
+    """Each child kills its process the first time, so no process ever lives for as long as a job may."""
+    folder, before = tmp_path / "run", ended_jobs(slurm)
+    deadly = ["child.task=slow_task:die_at_first", "search.samples=8"]
+    short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]
+    with running(make_run(folder, *deadly, *short), child_seconds=4) as process:
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    results, expected = (pd.read_parquet(path / "results").sort_values("trial_id") for path in (folder, reference))
+    assert list(results.reward) == list(expected.reward[:8]) and (results.attempts >= 2).all()
+    states = [job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before]
+    assert states.count("COMPLETED") >= 2 and "TIMEOUT" not in states, states
+
+
+def test_a_child_longer_than_a_walltime_goes_on_from_one_worker_to_the_next(slurm: Path, tmp_path: Path) -> None:
+    """It is kept when its worker is about to retire, though `child.checkpoint_minutes` have not passed."""
+    folder, before = tmp_path / "run", ended_jobs(slurm)
+    long = ["child.task=slow_task:train_in_long_epochs", "search.samples=1", "child.epochs=16", "cluster.slurm.jobs=1"]
+    short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]
+    with running(make_run(folder, *long, *short), child_seconds=5) as process:  # 80 seconds, on workers of 17 to 46
+        output = process.communicate(timeout=350)[0]
+    assert process.returncode == 0, output
+    (result,) = pd.read_parquet(folder / "results").itertuples()
+    epochs = [int(line) for line in (folder / "epochs-0").read_text().split()]
+    assert result.status == "ok" and result.attempts >= 3, result
+    assert sorted({*epochs}) == list(range(16))
+    assert len(epochs) < 16 + 2 * result.attempts, f"{epochs} in {result.attempts} attempts"
+    again = [now for last, now in pairwise(epochs) if now <= last]
+    assert len(again) == result.attempts - 1 and min(again) > 0, "no attempt began from nothing"
+    states = [job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before]
+    assert "TIMEOUT" not in states, states
+
+
 def test_jobs_that_reach_their_walltime_change_nothing(slurm: Path, reference: Path, tmp_path: Path) -> None:
     folder, before = tmp_path / "run", ended_jobs(slurm)
-    never_retire = 'cluster.slurm.prologue=["unset DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION"]'
+    never_retire = 'cluster.slurm.prologue=["unset WAVENAS_RETIRE_AT"]'
     short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.4", never_retire]
     with running(make_run(folder, *short), child_seconds=8) as process:
         output = process.communicate(timeout=300)[0]
@@ -86,12 +120,15 @@ def test_jobs_that_reach_their_walltime_change_nothing(slurm: Path, reference: P
 
 
 def test_the_doctor_shows_the_job_and_what_it_will_take(slurm: Path, tmp_path: Path) -> None:
+    before = ended_jobs(slurm).keys()
     sets = [part for setting in [*TINY, *SMALL] for part in ("--set", setting)]
     command = wavenas("doctor", "--cluster", "slurm", *sets)
     ended = subprocess.run(command, cwd=tmp_path, env=environment(0), capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "#SBATCH --mem=2G" in ended.stdout and "ok    walltime: workers live for 3h45m;" in ended.stdout
-    assert "CPU-hours" in ended.stdout and "WRONG" not in ended.stdout
+    assert re.search(r"the whole run: 20 children, \d+\.\d CPU-hours, .* on 2 workers", ended.stdout)
+    assert "WRONG" not in ended.stdout
+    assert len(ended_jobs(slurm).keys() - before) == 1, "one job tells, though the search is to have two"
 
 
 def test_a_run_begun_on_slurm_ends_on_this_machine(slurm: Path, reference: Path, tmp_path: Path) -> None:
@@ -115,6 +152,7 @@ def test_preempted_and_cancelled_jobs_are_replaced(slurm: Path, tmp_path: Path) 
         cluster.client.wait_for_workers(2, timeout=60)
         first = jobs_in("RUNNING")
         assert cluster.client.scheduler.address.startswith("tls://")
+        assert dashboard_hosts(cluster.client) == {"127.0.0.1"}
         with pytest.raises(OSError, match=r"certificate|closed|Timed out"):
             Client(cluster.client.scheduler.address, security=Security.temporary(), timeout=1)
         urgent = ["sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 16"]
@@ -150,13 +188,20 @@ def test_what_slurm_would_refuse_is_refused_at_the_start(slurm: Path, tmp_path: 
         pass
 
 
-def test_a_job_with_a_fake_gpu_has_one_gpu_and_a_worker_of_dask_cuda(slurm: Path, tmp_path: Path) -> None:
+def test_a_job_with_a_fake_gpu_has_one_gpu_and_a_worker_of_dask_cuda_that_retires(slurm: Path, tmp_path: Path) -> None:
+    before = ended_jobs(slurm)
     prologue = ("export DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC=1",)
-    with open_cluster(settings(workers=2, gpu=True, prologue=prologue), folder=tmp_path) as cluster:
+    short = settings(workers=2, gpu=True, prologue=prologue, walltime_minutes=1, retire_minutes=0.48)
+    with open_cluster(short, folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=90)
+        first = jobs_in("RUNNING")
         seen = cluster.client.run(lambda: dict(os.environ))
         assert [worker["CUDA_VISIBLE_DEVICES"] for worker in seen.values()] == ["0", "0"]
         assert {worker["SLURMD_NODENAME"] for worker in seen.values()} == {"node1", "node2"}  # each has one GPU
+        wait_for(lambda: first <= ended_jobs(slurm).keys())
+        assert {ended_jobs(slurm)[job]["JobState"] for job in first} == {"COMPLETED"}
+        assert not first & before.keys()
+        wait_for(lambda: len(jobs_in("RUNNING") - first) == 2 and len(workers_of(cluster)) == 2)
         assert cluster.client.submit(len, "abc").result(timeout=30) == 3
 
 

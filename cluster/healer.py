@@ -5,6 +5,8 @@ import os
 import subprocess
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from distributed import Client
@@ -12,10 +14,13 @@ from distributed import Client
 from cluster.cluster import check_scheduler
 from cluster.errors import ClusterError
 from cluster.settings import SlurmSettings
-from cluster.slurm_job import SLURMCluster
+from cluster.slurm_job import AT_ONCE, SLURMCluster
+from cluster.worker_setup import output_name
 
 log = logging.getLogger("wavenas")
 LONGEST_WAIT = 60.0  # seconds between rounds while jobs die at once
+SELDOM = 20  # times `check_seconds`: between two questions to Slurm while jobs only wait
+KEPT = 200  # jobs that had a worker and ended whose output is kept
 TAIL = 20  # lines shown of a job's errors
 NEVER = {"PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "InvalidAccount", "InvalidQOS"}  # will it start
 
@@ -26,8 +31,8 @@ class Healer:
     Dask's own scaling does not see a job that dies before its worker registers, nor one that was refused.
     """
 
-    def __init__(self, dask_cluster: SLURMCluster, wanted: int, settings: SlurmSettings):
-        self.dask_cluster, self.wanted, self.settings = dask_cluster, wanted, settings
+    def __init__(self, dask_cluster: SLURMCluster, wanted: int, settings: SlurmSettings, logs: Path):
+        self.dask_cluster, self.wanted, self.settings, self.logs = dask_cluster, wanted, settings, logs
         self.replaced = 0  # jobs
         self.died_early = 0  # jobs, in a row, that never had a worker
         self.refusal = ""  # why Slurm took or started no job, the last time
@@ -35,6 +40,9 @@ class Healer:
         self._rounds = 0  # in a row, in which such jobs were found
         self._had_worker: set[str] = set()  # names of jobs
         self._without_worker_since: dict[str, float] = {}  # running jobs by name
+        self._without_worker: set[str] | None = None  # jobs by name, when Slurm was asked the last time
+        self._ask_at, self._pause = 0.0, 0.0
+        self._ended: deque[tuple[str, str]] = deque()  # names and numbers of jobs whose output is kept
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="healer", daemon=True)
         self._thread.start()
@@ -54,6 +62,9 @@ class Healer:
             wait = min(self.settings.check_seconds * 2**self._rounds, LONGEST_WAIT)
 
     def _heal(self) -> None:
+        workers = worker_names(self.dask_cluster)
+        if not self._is_time_to_ask(workers):
+            return
         states = job_states()
         if states is None:
             return  # Slurm does not answer; what runs goes on
@@ -62,7 +73,7 @@ class Healer:
             self._had_worker |= workers
             self.died_early, self._rounds, self.refusal = 0, 0, ""
         lost = self._lost(states, workers)
-        early = [name for name in lost if name not in self._had_worker]
+        early = self._died_early(lost)
         self.died_early += len(early)
         self._rounds += bool(early)
         self.gave_up = self._rounds >= self.settings.attempts and not workers
@@ -71,14 +82,34 @@ class Healer:
         if not self.gave_up:
             self._replace(lost)
 
+    def _died_early(self, lost: list[str]) -> list[str]:
+        """Those that never had a worker. A refusal counts only where no job is left: there may be a limit to them."""
+        jobs = self.dask_cluster.workers
+        all_lost = len(lost) == len(jobs)
+        return [name for name in lost if name not in self._had_worker and (all_lost or jobs[name].job_id)]
+
+    def _is_time_to_ask(self, workers: set[str]) -> bool:
+        """Not while each job has its worker, and ever more seldom while jobs only wait: Slurm has others to serve."""
+        jobs, now = dict(self.dask_cluster.workers), time.monotonic()
+        without = {name for name, job in jobs.items() if name not in workers and job.job_id}  # refused ones have none
+        self._without_worker_since = {name: at for name, at in self._without_worker_since.items() if name in without}
+        if without != self._without_worker:
+            self._without_worker, self._ask_at, self._pause = without, now, 0.0
+        complete = len(jobs) == self.wanted and jobs.keys() <= workers & self._had_worker
+        if complete or now < self._ask_at:
+            return False
+        self._pause = min(max(2 * self._pause, self.settings.check_seconds), SELDOM * self.settings.check_seconds)
+        self._ask_at = now + self._pause
+        return True
+
     def _lost(self, states: dict[str, tuple[str, str]], workers: set[str]) -> list[str]:
         """Names of jobs that Slurm does not know any more, will never start, or that run for long without a worker."""
         lost, now = [], time.monotonic()
         for name, job in list(self.dask_cluster.workers.items()):
             state, reason = states.get(job.job_id, ("ENDED", ""))
             if name in workers:
-                self._without_worker_since.pop(name, None)
-            elif state == "PENDING" and reason in NEVER:
+                continue
+            if state == "PENDING" and reason in NEVER:
                 self.refusal = f"job {job.job_id} would wait for ever: {reason}"
                 lost.append(name)
             elif state not in ("RUNNING", "ENDED"):
@@ -92,9 +123,13 @@ class Healer:
 
     def _replace(self, lost: list[str]) -> None:
         """Forget the lost jobs, cancelling what is left of them, and submit as many as are missing."""
-        self._had_worker -= {*lost}
         for name in lost:
+            if name in self._had_worker:
+                self._ended.append((name, str(self.dask_cluster.workers[name].job_id)))
             self._without_worker_since.pop(name, None)
+        self._had_worker -= {*lost}
+        while len(self._ended) > KEPT:
+            remove_output(self.logs, *self._ended.popleft())
         try:
             self.dask_cluster.sync(_change_jobs, self.dask_cluster, lost, self.wanted)
         except (RuntimeError, ValueError) as error:  # a refused job has no number, and is lost in the next round
@@ -107,9 +142,17 @@ async def _change_jobs(dask_cluster: SLURMCluster, lost: list[str], wanted: int)
     for name in lost:
         dask_cluster.worker_spec.pop(name, None)
     await dask_cluster  # a name can be given again, so its old job must be gone
-    while len(dask_cluster.worker_spec) < wanted:
-        dask_cluster.worker_spec.update(dask_cluster.new_worker_spec())
-    await dask_cluster
+    while len(dask_cluster.worker_spec) < wanted:  # a refusal of some ends it here, and Slurm need not refuse them all
+        for _ in range(min(AT_ONCE, wanted - len(dask_cluster.worker_spec))):
+            dask_cluster.worker_spec.update(dask_cluster.new_worker_spec())
+        await dask_cluster
+
+
+def remove_output(logs: Path, name: str, number: str) -> None:
+    """What a job and its worker wrote."""
+    with suppress(OSError):
+        for file in (*logs.glob(f"*-{number}.err"), *logs.glob(f"*-{number}.out"), logs / output_name(name)):
+            file.unlink(missing_ok=True)
 
 
 def worker_names(dask_cluster: SLURMCluster) -> set[str]:

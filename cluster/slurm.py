@@ -1,6 +1,8 @@
 """Workers as jobs of Slurm: one worker a job, with `cluster.slurm.gpu` one GPU."""
 
 import logging
+import math
+import resource
 import shlex
 import shutil
 import subprocess
@@ -26,6 +28,9 @@ from cluster.worker_setup import OUTPUT, RETIRE_AT
 JOB_NAME = "wavenas"
 JOBS = 4  # where no number is given
 CERTIFICATES = ".dask-jobqueue.worker."  # how dask-jobqueue begins the names of certificate files
+OPEN_FILES = resource.RLIMIT_NOFILE
+FILES = 512  # that a driver has open at most beside those of its workers
+FILES_OF_WORKER = 6  # two connections at rest, four at work
 DEATH_SECONDS = 60  # a worker that cannot reach its scheduler for so long ends its job
 CPU_WORKER = "distributed.cli.dask_worker"
 GPU_WORKER = "dask_cuda.cli"
@@ -46,16 +51,17 @@ def slurm_cluster(
         left.unlink()
     wanted = settings.slurm.jobs or settings.workers or JOBS
     jobs = jobs or wanted
+    _allow_open_files(jobs)
     with (
         closed_at_the_end(_no_jobs_yet(settings, threads_per_child, folder)) as dask_cluster,
         Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         _ask_slurm(dask_cluster.job_script())
-        healer = Healer(dask_cluster, jobs, settings.slurm)
+        logs = log_directory(settings, folder)
+        healer = Healer(dask_cluster, jobs, settings.slurm, logs)
         try:
             where = f" partition {settings.slurm.partition}" if settings.slurm.partition else ""
             description = f"jobs on Slurm{where}: {jobs} worker{'s' if jobs > 1 else ''} wanted"
-            logs = log_directory(settings, folder)
             yield Cluster(
                 client,
                 description,
@@ -67,6 +73,19 @@ def slurm_cluster(
             )
         finally:
             healer.stop()
+
+
+def _allow_open_files(jobs: int) -> None:
+    """Raise the limit of open files to what the connections of so many workers need.
+
+    Raises ClusterError where this process may not.
+    """
+    needed = FILES + FILES_OF_WORKER * jobs
+    soft, hard = (math.inf if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(OPEN_FILES))
+    if hard < needed:
+        raise ClusterError(f"{jobs} workers need {needed} open files here, and `ulimit -Hn` is {hard:.0f}")
+    if soft < needed:
+        resource.setrlimit(OPEN_FILES, (needed, resource.getrlimit(OPEN_FILES)[1]))
 
 
 def _no_jobs_yet(settings: ClusterSettings, threads_per_child: int, folder: Path) -> SLURMCluster:

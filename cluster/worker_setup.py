@@ -20,11 +20,16 @@ def dask_setup(worker: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if folder := os.environ.get(OUTPUT):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with (Path(folder) / f"worker-{worker.name}.log").open("ab") as file:
+        with (Path(folder) / output_name(worker.name)).open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
     if at := os.environ.get(RETIRE_AT):
         worker.loop.add_callback(_retire, worker, float(at))
+
+
+def output_name(worker_name: object) -> str:
+    """The file that takes what a worker prints."""
+    return f"worker-{worker_name}.log"
 
 
 async def _retire(worker: Any, at: float) -> None:

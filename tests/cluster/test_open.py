@@ -2,8 +2,8 @@ import logging
 import os
 import time
 import urllib.request
-from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from conftest import dashboard_hosts
@@ -19,7 +19,7 @@ from cluster.settings import ClusterSettings
 def test_local_workers_are_spawned_processes_of_one_thread() -> None:
     with open_cluster(ClusterSettings(workers=2)) as cluster:
         client = cluster.client
-        assert (cluster.description, cluster.num_workers) == ("2 workers on this machine", 2)
+        assert cluster.description.startswith("2 workers on this machine") and cluster.num_workers == 2
         cluster.check()
         workers = client.scheduler_info()["workers"]
         assert len(workers) == 2 and all(worker["nthreads"] == 1 for worker in workers.values())
@@ -47,7 +47,7 @@ def test_without_workers_that_could_come_again_a_cluster_says_so(processes: bool
 
 def command_line() -> str:
     """How this process was begun; a forked one has the words of its parent."""
-    return Path("/proc/self/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return " ".join(psutil.Process().cmdline())
 
 
 @pytest.mark.parametrize("visible", ["0,1", None])

@@ -1,20 +1,27 @@
 """The scripts of jobs, without Slurm. What Slurm makes of them is in tests/slurm."""
 
+import asyncio
+import contextlib
 import os
+import shlex
+import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from cluster.healer import remove_output
 from cluster.open import check_cluster, open_cluster
 from cluster.security import network_security
 from cluster.settings import ClusterSettings, SlurmSettings
 from cluster.slurm import job_arguments
-from cluster.slurm_job import SLURMCluster, SlurmJob
-from cluster.worker_setup import RETIRE_AT
+from cluster.slurm_job import AT_ONCE, SLURMCluster, SlurmJob
+from cluster.worker_setup import OUTPUT, RETIRE_AT
 
 
 def script(slurm: SlurmSettings, folder: Path, threads: int = 1) -> list[str]:
@@ -80,26 +87,39 @@ def test_a_worker_retires_before_its_walltime_whatever_the_chance(tmp_path: Path
 
 
 def run_in_shell(command: str) -> str:
-    return subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_a_process_that_begins_anew_retires_when_the_first_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_begins_anew_retires_by_the_clock_and_leaves_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here without Slurm: the worker is told the time as by its job."""
-    monkeypatch.setenv(RETIRE_AT, str(time.time() + 8))
     with open_cluster(ClusterSettings(workers=1)) as cluster:
         client = cluster.client
-        first = client.run(os.getpid).popitem()[1]
-        client.restart_workers(list(client.nthreads()), timeout=30)
-        client.wait_for_workers(1, timeout=30)
-        second = client.run(os.getpid).popitem()[1]
-        assert second != first
         child = client.submit(time.sleep, 600)
-        for over in (lambda: not client.nthreads(), lambda: not Path(f"/proc/{second}").exists()):
-            deadline = time.monotonic() + 20
-            while not over():
-                assert time.monotonic() < deadline, "the worker did not retire, or waited for its child"
-                time.sleep(0.1)
+        (first,) = client.run(os.getpid).values()
+        monkeypatch.setenv(RETIRE_AT, str(time.time() + 3))
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: first not in {process.pid for process in worker_processes(os.getpid())})
+        wait_until(lambda: worker_processes(os.getpid()))
+        wait_until(lambda: not client.nthreads() and not worker_processes(os.getpid()))
         assert child.status == "pending", "it waits for another worker"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Dask's own lifetime would wait for the child for half a minute."""
+    deadline = time.monotonic() + 25
+    while not condition():
+        assert time.monotonic() < deadline, "the worker did not retire, or waited for its child"
+        time.sleep(0.05)
+
+
+def worker_processes(parent: int) -> list[psutil.Process]:
+    """Processes of workers that live, however deep."""
+    found = []
+    for process in psutil.Process(parent).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if any("spawn_main" in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_certificates_go_to_workers_in_files_that_only_their_owner_reads(tmp_path: Path) -> None:
@@ -148,3 +168,52 @@ def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_ctrl_c_is_left_as_it_was() -> None:
     code = "import signal, cluster.slurm; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_commands_of_slurm_take_turns(tmp_path: Path) -> None:
+    """Each says how many are at work, itself among them."""
+    command = ["sh", "-c", f"touch {tmp_path}/$$; ls {tmp_path} | wc -l; sleep 0.1; rm {tmp_path}/$$"]
+
+    async def call_all() -> list[str]:
+        return await asyncio.gather(*(SlurmJob._call(command) for _ in range(40)))
+
+    for _ in range(2):  # each time in a loop of its own
+        assert 2 <= max(int(answer) for answer in asyncio.run(call_all())) <= AT_ONCE
+
+
+def test_open_files_are_allowed_for_all_workers() -> None:
+    code = """
+import resource, cluster.slurm as slurm
+for limits in ((200, 6000), (5500, 6000), (1000, 1000)):
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    try:
+        slurm._allow_open_files(800)
+        print(resource.getrlimit(resource.RLIMIT_NOFILE))
+    except slurm.ClusterError as error:
+        print(error)
+"""
+    told = run_in_shell(f"{sys.executable} -c {shlex.quote(code)}").splitlines()
+    refusal = "800 workers need 5312 open files here, and `ulimit -Hn` is 1000"
+    assert told == ["(5312, 6000)", "(5500, 6000)", refusal]
+
+
+def test_what_a_worker_prints_goes_to_a_file_that_is_bounded(tmp_path: Path) -> None:
+    code = (
+        "from types import SimpleNamespace as Worker; from cluster import worker_setup as setup; setup.MOST = 10_000\n"
+        "setup.dask_setup(Worker(name='wavenas-3'))\n"
+        "for number in range(100): setup.bound_output(); print('x' * 500, flush=True)\n"
+        "print('the last words')"
+    )
+    (line,) = [line for line in script(SlurmSettings(), tmp_path / "a folder") if OUTPUT in line]
+    assert run_in_shell(f"{line}; {sys.executable} -c {shlex.quote(code)}") == ""
+    written = tmp_path / "a folder" / "worker-wavenas-3.log"
+    assert written.stat().st_size < 11_000 and written.read_text().endswith("the last words\n")
+
+
+def test_output_of_a_job_is_removed_with_that_of_its_worker(tmp_path: Path) -> None:
+    gone = ["wavenas-7.err", "wavenas-7.out", "worker-wavenas-3.log"]
+    left = ["wavenas-17.err", "wavenas-71.out", "worker-wavenas-33.log", "wavenas-8.err"]
+    for name in [*gone, *left]:
+        (tmp_path / name).touch()
+    remove_output(tmp_path, "wavenas-3", "7")
+    assert {path.name for path in tmp_path.iterdir()} == {*left}

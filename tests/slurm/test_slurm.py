@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from private_slurm import NoSlurmError, private_slurm
 
 from cluster.cluster import Cluster
 from cluster.errors import ClusterError
+from cluster.healer import job_states
 from cluster.open import open_cluster
 from cluster.settings import ClusterSettings, SlurmSettings
 
@@ -91,18 +93,16 @@ def test_jobs_whose_processes_die_retire_in_time_all_the_same(slurm: Path, refer
 def test_a_child_longer_than_a_walltime_goes_on_from_one_worker_to_the_next(slurm: Path, tmp_path: Path) -> None:
     """It is kept when its worker is about to retire, though `child.checkpoint_minutes` have not passed."""
     folder, before = tmp_path / "run", ended_jobs(slurm)
-    long = ["child.task=slow_task:train_in_long_epochs", "search.samples=1", "child.epochs=16", "cluster.slurm.jobs=1"]
+    long = ["child.task=slow_task:train_in_long_epochs", "search.samples=1", "child.epochs=12", "cluster.slurm.jobs=1"]
     short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]
-    with running(make_run(folder, *long, *short), child_seconds=5) as process:  # 80 seconds, on workers of 17 to 46
+    with running(make_run(folder, *long, *short), child_seconds=5) as process:  # 60 seconds, on workers of 17 to 46
         output = process.communicate(timeout=350)[0]
     assert process.returncode == 0, output
     (result,) = pd.read_parquet(folder / "results").itertuples()
     epochs = [int(line) for line in (folder / "epochs-0").read_text().split()]
-    assert result.status == "ok" and result.attempts >= 3, result
-    assert sorted({*epochs}) == list(range(16))
-    assert len(epochs) < 16 + 2 * result.attempts, f"{epochs} in {result.attempts} attempts"
-    again = [now for last, now in pairwise(epochs) if now <= last]
-    assert len(again) == result.attempts - 1 and min(again) > 0, "no attempt began from nothing"
+    assert result.status == "ok" and result.attempts >= 2, result
+    assert sorted({*epochs}) == list(range(12))
+    assert all(now >= last - 1 for last, now in pairwise(epochs)), f"epochs were lost: {epochs}"
     states = [job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before]
     assert "TIMEOUT" not in states, states
 
@@ -146,11 +146,21 @@ def test_a_run_begun_on_slurm_ends_on_this_machine(slurm: Path, reference: Path,
     assert_same_run(folder, reference)
 
 
-def test_preempted_and_cancelled_jobs_are_replaced(slurm: Path, tmp_path: Path) -> None:
-    before = ended_jobs(slurm)
+def test_preempted_and_cancelled_jobs_are_replaced(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, asked = ended_jobs(slurm), []
+    monkeypatch.setattr("cluster.healer.job_states", lambda: asked.append(time.monotonic()) or job_states())
     with open_cluster(settings(workers=2), folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=60)
         first = jobs_in("RUNNING")
+        time.sleep(3)
+        already = len(asked)
+        time.sleep(5)
+        assert len(asked) == already > 0, "Slurm is left alone while each job has its worker"
+        cluster.client.submit(print, "a long word").result(timeout=30)
+        assert any("a long word" in log.read_text() for log in tmp_path.glob("worker-wavenas-*.log"))
+        assert all((tmp_path / f"wavenas-{job}.err").exists() for job in first), "as their removal expects"
         assert cluster.client.scheduler.address.startswith("tls://")
         assert dashboard_hosts(cluster.client) == {"127.0.0.1"}
         with pytest.raises(OSError, match=r"certificate|closed|Timed out"):
@@ -174,6 +184,30 @@ def test_jobs_that_die_at_once_end_the_run_with_their_last_words(slurm: Path, tm
     with open_cluster(broken, folder=tmp_path) as cluster, pytest.raises(ClusterError, match=message):
         check_for(cluster, seconds=30)
     assert not jobs_in("RUNNING") and not jobs_in("PENDING")
+
+
+def test_a_limit_of_jobs_is_lived_with_until_it_is_lifted(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sbatch is wrapped here: as many sites do, it refuses a third job."""
+    sbatch, programs = shutil.which("sbatch"), tmp_path / "programs"
+    programs.mkdir()
+    (programs / "sbatch").write_text(f"""#!/bin/sh
+exec 9> {programs}/lock; flock 9
+echo >> {programs}/calls
+[ -e {programs}/lifted ] || [ $(squeue --noheader --name wavenas | wc -l) -lt 2 ] || exit 1
+exec {sbatch} "$@"
+""")
+    (programs / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with open_cluster(settings(workers=3, attempts=2, cpus=1, memory_gib=1), folder=tmp_path / "logs") as cluster:
+        cluster.client.wait_for_workers(2, timeout=60)
+        check_for(cluster, seconds=20)
+        assert len(workers_of(cluster)) == 2
+        assert 4 <= len((programs / "calls").read_text().splitlines()) < 14, "ever more seldom"
+        (programs / "lifted").touch()
+        wait_for(lambda: len(workers_of(cluster)) == 3)
+        cluster.check()
 
 
 def test_jobs_that_would_wait_for_ever_end_the_run_with_slurms_reason(slurm: Path, tmp_path: Path) -> None:
@@ -237,7 +271,8 @@ def running(command: list[str], child_seconds: float) -> Iterator[subprocess.Pop
 
 
 def environment(child_seconds: float) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "CHILD_SECONDS": str(child_seconds)}
+    path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, "CHILD_SECONDS": str(child_seconds)}
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 120) -> None:

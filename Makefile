@@ -1,6 +1,6 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
-#   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…]
+#   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…] [DATA=FOLDER]
 #   make verify RUN=NAME    make repair RUN=NAME
 #   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]
 #   make all-stages EXPERIMENT=digits [RUN=NAME] [SEEDS=5] [PAIRS=FOLDER]
@@ -99,8 +99,9 @@ test-browser: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
+# Half of it needs real data, which DATA or WAVENAS_DATA names: FOLDER/cifar10, FOLDER/ptb, FOLDER/nasbench-macro.
 bench: $(READY)
-	$(BIN)/python -m bench $(PART)
+	$(if $(DATA),WAVENAS_DATA=$(DATA)) $(BIN)/python -m bench $(PART)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -4,60 +4,105 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench import controller, image_children, pipeline, quality, recurrent, scale, start_up, throughput
+from bench import (
+    controller,
+    image_children,
+    pipeline,
+    quality,
+    recurrent,
+    scale,
+    small_scale,
+    start_up,
+    summary,
+    throughput,
+)
+from bench.machine import describe
 
-PARTS = {
-    "start_up": start_up,
-    "pipeline": pipeline,
-    "controller": controller,
-    "image_children": image_children,
-    "recurrent": recurrent,
-    "throughput": throughput,
-    "quality": quality,
-    "scale": scale,
+
+@dataclass(frozen=True)
+class Part:
+    """A module with `measure`, and the minutes that it may take on two cores."""
+
+    module: Any
+    minutes: float
+    alone: bool = False  # measured only where it is asked for
+
+    @property
+    def measure(self) -> Callable[[], dict[str, Any]]:
+        return self.module.measure  # type: ignore[no-any-return]
+
+
+PARTS = {  # all but what is measured alone in less than 25 minutes
+    "start_up": Part(start_up, 2),
+    "pipeline": Part(pipeline, 5),
+    "controller": Part(controller, 1.5),
+    "image_children": Part(image_children, 4.5),
+    "recurrent": Part(recurrent, 2),
+    "throughput": Part(throughput, 4.5),
+    "quality": Part(quality, 4),
+    "small_scale": Part(small_scale, 1.5),
+    "scale": Part(scale, 30, alone=True),
 }
-ALONE = "scale"  # nearly half an hour, and no other load beside it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the parts asked for, or all but the one that wants to be alone."""
+    """Measure the parts asked for, or all but those that want to be alone."""
+    usual = ", ".join(name for name, part in PARTS.items() if not part.alone)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; without, all but {ALONE}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; without: {usual}")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of the JSON files")
     options = parser.parse_args(arguments)
-    unknown = [part for part in options.parts if part not in PARTS]
+    unknown = [name for name in options.parts if name not in PARTS]
     if unknown:
         parser.error(f"part {unknown[0]!r}: allowed are {', '.join(PARTS)}")
     options.output.mkdir(parents=True, exist_ok=True)
-    for part in options.parts or [part for part in PARTS if part != ALONE]:
-        print(f"\n{part} …", flush=True)
+    for name in options.parts or [name for name, part in PARTS.items() if not part.alone]:
+        part = PARTS[name]
+        print(f"\n{name}: {part.minutes:g} minutes at most …", flush=True)
         started = time.monotonic()
-        measured = PARTS[part].measure()
-        measured["minutes"] = (time.monotonic() - started) / 60
-        print(PARTS[part].table(measured))
-        path = options.output / f"{part}.json"
+        measured = part.measure()
+        minutes = (time.monotonic() - started) / 60
+        measured["minutes"] = minutes
+        measured.setdefault("summary", []).append(
+            summary.finding("time that this part took", [minutes], "minutes", at_most=part.minutes)
+        )
+        path = options.output / f"{name}.json"
         path.write_text(json.dumps(measured, indent=2) + "\n")
-        print(f"{measured['minutes']:.1f} minutes; written to {path}")
-    summary = options.output / "tables.md"
-    summary.write_text(tables(options.output))
-    print(f"\nAll tables: {summary}")
+        print(f"{_table(part, measured)}\n\nwritten to {path}", flush=True)
+    text = tables(options.output)
+    path = options.output / "tables.md"
+    path.write_text(text)
+    print(f"\n{text.partition('## ')[0]}All tables: {path}")
     return 0
 
 
 def tables(folder: Path) -> str:
-    """Markdown of all that was measured into a folder: of each part what it measures, where, and its table."""
+    """Markdown of all that was measured into a folder: where, the goals missed, and of each part its table."""
+    paths = {name: folder / f"{name}.json" for name in PARTS}
+    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    places: dict[str, list[str]] = {}
+    for name, measured in found.items():
+        places.setdefault(describe(measured), []).append(name)
+    where = [f"- {', '.join(names)}: {place}" if len(places) > 1 else f"{place}." for place, names in places.items()]
+    total = sum(measured["minutes"] for name, measured in found.items() if not PARTS[name].alone)
+    head = "\n".join(where) + f"\n\nThe parts of `make bench` here took {total:.1f} minutes together."
+    head += "\n\n" + summary.headline({name: measured["summary"] for name, measured in found.items()}) + "\n"
     sections = []
-    for part, module in PARTS.items():
-        if not (path := folder / f"{part}.json").exists():
-            continue
-        measured = json.loads(path.read_text())
-        where = ", ".join(str(measured[name]) for name in ("processor", "device") if measured.get(name))
-        told = f"{where}, {measured['cores']} cores, torch {measured['torch']}" if "cores" in measured else where
-        heading = f"## {part}\n\n{(module.__doc__ or '').strip()}\n\nOn {told}; {measured['minutes']:.1f} minutes."
-        sections.append(f"{heading}\n\n{module.table(measured)}\n")
-    return "\n".join(sections)
+    for name, measured in found.items():
+        told = (PARTS[name].module.__doc__ or "").strip()
+        sections.append(f"## {name}\n\n{told}\n\n{_table(PARTS[name], measured)}\n")
+    return "\n".join([head, *sections])
+
+
+def _table(part: Part, measured: dict[str, Any]) -> str:
+    """What a part found, after a table of its own where it has one."""
+    own = [part.module.table(measured)] if hasattr(part.module, "table") else []
+    return "\n\n".join([*own, summary.table(measured["summary"])])
 
 
 if __name__ == "__main__":

@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.machine import machine, median_and_spread
+from bench.image_children import small_network, training_step
+from bench.machine import machine
+from bench.summary import Finding, finding
 from models.controller import Controller
 from models.space import Anchor, Path, SearchSpace
+from pipeline.experiments import cifar10_small
 from tasks.records import PolicyState, ReduceRequest, SampleRequest
 from tasks.settings import ControllerSettings, SpaceSettings
 from tasks.waves import reduce_wave, sample_wave
 
 SPACE = SpaceSettings(function="models.conv_space:conv_space")
+LARGE = (15, 800)  # depth and size of a wave of the paper's
+AS_FAST, SHARE = 20.0, 1.0  # the goals: times as fast as one at a time, percent of the children's time
 PLAIN = 4  # architectures that the plain controller takes: its time a piece does not depend on their number
 
 
@@ -35,20 +40,41 @@ def measure(
                 {"depth": depth, "wave": count, "plain_seconds_each": plain,
                  "seconds": [_wave_seconds(depth, count) for _ in range(repeats)]}
             )  # fmt: skip
+    measured: dict[str, Any] = {"part": "controller", **machine(), "cases": cases, "child": _child_seconds(repeats)}
     torch.set_num_threads(threads_before)
-    return {"part": "controller", **machine(), "cases": cases}
+    return measured | {"summary": summary(measured)}
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Markdown: milliseconds a wave, and how many times faster than one at a time."""
-    lines = ["| depth | wave | draw, ms | step, ms | one at a time, ms | ours is |", "|" + "---|" * 6]
+def summary(measured: dict[str, Any]) -> list[Finding]:
+    """Milliseconds a wave, how many times faster than one at a time, and what share of its children's time."""
+    rows = []
     for case in measured["cases"]:
-        draw, step = zip(*case["seconds"], strict=True)
+        together = [sum(pair) for pair in case["seconds"]]
         one = statistics.median(map(sum, case["plain_seconds_each"])) * case["wave"]
-        ratio = one / statistics.median(map(sum, case["seconds"]))
-        numbers = f"{median_and_spread(draw)} | {median_and_spread(step)} | {1e3 * one:,.0f} | {ratio:.1f}× as fast"
-        lines.append(f"| {case['depth']} | {case['wave']} | {numbers} |")
-    return "\n".join(lines)
+        what = f"depth {case['depth']}, a wave of {case['wave']}"
+        for name, seconds in zip(("draw", "step"), zip(*case["seconds"], strict=True), strict=True):
+            rows.append(finding(f"{what}: {name}", [1e3 * value for value in seconds], "ms"))
+        rows.append(
+            finding(
+                f"{what}: both", [1e3 * value for value in together], "ms", ratio=one / statistics.median(together),
+                peer="as fast as one at a time", at_least=AS_FAST if case["wave"] == LARGE[1] else None,
+            )
+        )  # fmt: skip
+        if (case["depth"], case["wave"]) == LARGE:
+            child = statistics.median(measured["child"]["seconds"])
+            shares = [100 * value / (child * case["wave"]) for value in together]
+            told = f"{what}: share of its children's time, at {child:.1f} s a child as in cifar10_small"
+            rows.append(finding(told, shares, "%", at_most=SHARE))
+    return rows
+
+
+def _child_seconds(repeats: int) -> dict[str, Any]:
+    """What a child of depth 15 is trained for with the settings of `cifar10_small`, from the time of a step."""
+    child, data = cifar10_small().child, cifar10_small().data
+    step = training_step(small_network(LARGE[0]), child.batch_size, data.crop)
+    step()
+    steps = child.epochs * ((data.num_train or 0) // child.batch_size)
+    return {"steps": steps, "seconds": [steps * step() for _ in range(repeats)]}
 
 
 def _wave_seconds(depth: int, count: int) -> tuple[float, float]:

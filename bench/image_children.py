@@ -1,122 +1,142 @@
-"""Training steps of image children as a search trains them, against the same networks written plainly (section 4.1)."""
+"""Image children as a search trains them, against the same networks written plainly in float32 (section 4.1)."""
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench import image_training
 from bench.machine import machine
+from bench.plain_network import PlainNet
+from bench.summary import Finding, finding
 from models.conv_architecture import ConvArchitecture
-from models.conv_layers import ConvLayer
 from models.conv_net import ConvNet
 from models.cost import network_cost
 from models.presets import figure7
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
-from tasks.data import augment, random_crops
+from pipeline.experiments import cifar10_small
 from tasks.device import autocast, pick_device, pick_precision
-from tasks.settings import DataSettings
+from tasks.settings import ChildSettings, DataSettings
 
-BATCH, CHANNELS, CLASSES, PIXELS = 16, 3, 10, 32
-DEPTHS = (6, 12)  # of two networks drawn by chance
-
-
-class PlainNet(nn.Module):
-    """The network as one writes it first: a list of outputs, concatenated anew for each reader."""
-
-    def __init__(self, architecture: ConvArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        widths: list[int] = []
-        self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
-        for layer in architecture.layers:
-            assert isinstance(layer, ConvLayer), "the plain network has convolutions alone"
-            read = sum(widths[source] for source in layer.inputs) or CHANNELS
-            size = (layer.filter_height, layer.filter_width)
-            padding = (layer.filter_height // 2, layer.filter_width // 2)
-            self.convolutions.append(nn.Conv2d(read, layer.num_filters, size, padding=padding, bias=False))
-            self.norms.append(nn.BatchNorm2d(layer.num_filters))
-            widths.append(layer.num_filters)
-        self.classifier = nn.Linear(sum(widths[end] for end in architecture.loose_ends()), CLASSES)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, 10) of images (batch, 3, 32, 32)."""
-        outputs: list[Tensor] = []
-        for layer, convolution, norm in zip(self.architecture.layers, self.convolutions, self.norms, strict=True):
-            inputs = torch.cat([outputs[source] for source in layer.inputs], 1) if layer.inputs else images
-            outputs.append(functional.relu(norm(convolution(inputs))))
-        ends = torch.cat([outputs[end] for end in self.architecture.loose_ends()], 1)
-        return self.classifier(ends.mean((2, 3)))  # type: ignore[no-any-return]
+CHANNELS, CLASSES = 3, 10
+BATCH, PIXELS = ChildSettings().batch_size, DataSettings().crop
+AS_FAST = 2.0  # the goal where the processor computes in bfloat16
 
 
-def networks() -> dict[str, ConvArchitecture]:
-    """Figure 7's network, and one drawn by chance at each depth."""
-    chosen = {"Figure 7": figure7()}
-    for depth in DEPTHS:
-        path = SearchSpace("models.conv_space:conv_space", {}).paths(depth, 1)[0]
-        sample_uniformly([path], seed=depth)
-        chosen[f"{depth} layers"] = path.architecture
-    return chosen
+@dataclass(frozen=True)
+class Network:
+    """An architecture, and the batches that it is measured with."""
+
+    architecture: ConvArchitecture
+    batch: int = BATCH
+    pixels: int = PIXELS
 
 
-def measure(
-    architectures: dict[str, ConvArchitecture] | None = None, repeats: int = 3, batch: int = BATCH
-) -> dict[str, Any]:
-    """Seconds of a forward and backward pass, ours and the plain network by turns, on one thread."""
+def networks() -> dict[str, Network]:
+    """Figure 7's network, with a quarter of a batch for the time it takes, and some drawn by chance."""
+    small, pixels = cifar10_small().child.batch_size, cifar10_small().data.crop
+    return {
+        "Figure 7": Network(figure7(), batch=BATCH // 4),
+        "12 layers": Network(_by_chance(12, {})),
+        "6 layers": Network(_by_chance(6, {})),
+        "6 layers as in cifar10_small": Network(small_network(6), small, pixels),
+        "4 layers as in cifar10_small": Network(small_network(4), small, pixels),
+    }
+
+
+def small_network(depth: int) -> ConvArchitecture:
+    """One of the space of `cifar10_small`."""
+    return _by_chance(depth, cifar10_small().space.options)
+
+
+def _by_chance(depth: int, options: dict[str, Any]) -> ConvArchitecture:
+    (path,) = SearchSpace("models.conv_space:conv_space", options).paths(depth, 1)
+    sample_uniformly([path], seed=depth)
+    architecture: ConvArchitecture = path.architecture
+    return architecture
+
+
+def measure(chosen: dict[str, Network] | None = None, repeats: int = 3, seeds: int = 4) -> dict[str, Any]:
+    """Seconds of a forward and backward pass, ours and the plain network by turns, on one thread; real trainings."""
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     device = pick_device()
     precision = pick_precision("auto", device)
-    cases = []
-    for name, architecture in (architectures or networks()).items():
-        torch.manual_seed(0)
-        steps = {
-            "ours": _step(ConvNet(architecture, CHANNELS, CLASSES), batch, precision, torch.channels_last),
-            "plain": _step(PlainNet(architecture), batch, torch.float32, torch.contiguous_format),
-        }
-        for step in steps.values():
-            step()
-        seconds: dict[str, list[float]] = {kind: [] for kind in steps}
-        for _ in range(repeats):
-            for kind, step in steps.items():
-                seconds[kind].append(step())
-        flops = network_cost(lambda: ConvNet(architecture, CHANNELS, CLASSES), (CHANNELS, PIXELS, PIXELS))[1]  # noqa: B023
-        case = {"network": name, "flops": flops, "batch": batch, "peak_gflops": _product_peak(precision)}
-        cases.append(case | {"seconds": seconds, "augmentation_seconds": _augmentation_seconds(batch, repeats)})
+    peak = _product_peak(precision)
+    cases = [_compare(name, network, repeats) for name, network in (chosen or networks()).items()]
+    training = image_training.measure(small_network(6), seeds)
     torch.set_num_threads(threads_before)
+    measured = {
+        "part": "image_children", **machine(), "device": str(device), "peak_gflops": peak,
+        "precision": str(precision).removeprefix("torch."), "cases": cases, "training": training,
+    }  # fmt: skip
+    return measured | {"summary": summary(measured)}
+
+
+def summary(measured: dict[str, Any]) -> list[Finding]:
+    """Images a second, against the plain network's and the products' peak; what else there is in a step."""
+    goal = AS_FAST if measured["precision"] == "bfloat16" else None
+    rows = [finding(f"a large matrix product in {measured['precision']}", [measured["peak_gflops"]], "GFLOP/s")]
+    for case in measured["cases"]:
+        seconds, batch = case["seconds"], case["batch"]
+        what = f"{case['network']}, {batch} images of {case['pixels']}×{case['pixels']}"
+        median = {kind: statistics.median(seconds[kind]) for kind in seconds}
+        ratio = median["plain"] / median["ours"]
+        rates = {kind: [batch / value for value in seconds[kind]] for kind in seconds}
+        told = f"{what}: ours in {measured['precision']}"
+        reached = [3e-9 * case["flops"] * rate / measured["peak_gflops"] * 100 for rate in rates["ours"]]
+        rows += [
+            finding(f"{what}: plain in float32", rates["plain"], "images/s"),
+            finding(told, rates["ours"], "images/s", ratio=ratio, peer="as fast as plain", at_least=goal),
+            finding(f"{what}: share of that product's speed", reached, "%"),
+        ]
+        if case["concatenation_shares"]:
+            shares = [100 * share for share in case["concatenation_shares"]]
+            rows.append(finding(f"{what}: share of the concatenations in a step", shares, "%"))
+    return rows + image_training.summary(measured["training"])
+
+
+def training_step(architecture: ConvArchitecture, batch: int, pixels: int) -> Callable[[], float]:
+    """A forward and a backward pass as children take them."""
+    network = ConvNet(architecture, CHANNELS, CLASSES)
+    return _step(network, batch, pixels, pick_precision("auto", pick_device()), torch.channels_last)
+
+
+def _compare(name: str, network: Network, repeats: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    architecture, batch, pixels = network.architecture, network.batch, network.pixels
+    plain = PlainNet(architecture, CHANNELS, CLASSES)
+    steps = {
+        "ours": training_step(architecture, batch, pixels),
+        "plain": _step(plain, batch, pixels, torch.float32, torch.contiguous_format),
+    }
+    for step in steps.values():
+        step()
+    seconds: dict[str, list[float]] = {kind: [] for kind in steps}
+    for _ in range(repeats):
+        for kind, step in steps.items():
+            seconds[kind].append(step())
+    flops = network_cost(lambda: ConvNet(architecture, CHANNELS, CLASSES), (CHANNELS, pixels, pixels))[1]
     return {
-        "part": "image_children", **machine(), "device": str(device),
-        "precision": str(precision).removeprefix("torch."), "cases": cases,
+        "network": name, "flops": flops, "batch": batch, "pixels": pixels, "seconds": seconds,
+        "concatenation_shares": _concatenation_shares(steps["ours"], repeats),
     }  # fmt: skip
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Markdown: images a second, the ratio, and what share of the products' peak and of an epoch's time."""
-    columns = "network | ours, images/s | plain, images/s | ours is | of the products' peak | augmentation"
-    lines = [f"In {measured['precision']} on {measured['device']}:\n", f"| {columns} |", "|" + "---|" * 6]
-    for case in measured["cases"]:
-        median = {kind: statistics.median(seconds) for kind, seconds in case["seconds"].items()}
-        rates = [
-            f"{case['batch'] / median[kind]:,.0f}"
-            f" ({case['batch'] / max(seconds):,.0f} to {case['batch'] / min(seconds):,.0f})"
-            for kind, seconds in case["seconds"].items()
-        ]
-        reached = 3 * case["flops"] * case["batch"] / median["ours"] / 1e9 / case["peak_gflops"]
-        share = statistics.median(case["augmentation_seconds"]) / median["ours"]
-        ratio = f"{median['plain'] / median['ours']:.2f}× as fast"
-        lines.append(f"| {case['network']} | {' | '.join(rates)} | {ratio} | {reached:.0%} | {share:.1%} of a step |")
-    return "\n".join(lines)
-
-
-def _step(network: nn.Module, batch: int, precision: torch.dtype, layout: torch.memory_format) -> Callable[[], float]:
+def _step(
+    network: nn.Module, batch: int, pixels: int, precision: torch.dtype, layout: torch.memory_format
+) -> Callable[[], float]:
     """A function that runs a forward and a backward pass and returns the seconds they take."""
     device = pick_device()
     network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
-    images = torch.randn(batch, CHANNELS, PIXELS, PIXELS, device=device).contiguous(memory_format=layout)
+    images = torch.randn(batch, CHANNELS, pixels, pixels, device=device).contiguous(memory_format=layout)
     labels = torch.randint(CLASSES, (batch,), device=device)
 
     def run() -> float:
@@ -131,34 +151,43 @@ def _step(network: nn.Module, batch: int, precision: torch.dtype, layout: torch.
     return run
 
 
+class _Concatenations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The seconds that concatenations take."""
+
+    seconds = 0.0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.cat.default:
+            self.seconds += time.perf_counter() - started
+        return result
+
+
+def _concatenation_shares(step: Callable[[], float], repeats: int) -> list[float]:
+    """Of a step's time; a GPU does not wait for what it is told, so there is nothing to see there."""
+    shares = []
+    for _ in range(repeats if pick_device().type == "cpu" else 0):
+        with _Concatenations() as concatenations:  # type: ignore[no-untyped-call]
+            seconds = step()
+        shares.append(concatenations.seconds / seconds)
+    return shares
+
+
 def _finish(device: torch.device) -> None:
     """Wait for what a GPU has been told to do."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _augmentation_seconds(batch: int, repeats: int) -> Sequence[float]:
-    """Seconds to draw, upsample, crop and flip the images of a batch, as each epoch does."""
-    settings, generator, device = DataSettings(), torch.Generator().manual_seed(0), pick_device()
-    images = torch.randn(batch, CHANNELS, PIXELS, PIXELS, device=device)
-
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        augment(images, random_crops(batch, settings, generator, device), settings)
-        _finish(device)
-        seconds.append(time.perf_counter() - started)
-    return seconds[1:]
-
-
 def _product_peak(precision: torch.dtype, size: int = 1_024, repeats: int = 7) -> float:
     """GFLOP/s of a large matrix product, the best of some."""
     device = pick_device()
     left, right = torch.randn(2, size, size, device=device).to(precision)
-    best = float("inf")
+    seconds: list[float] = []
     for _ in range(repeats):
         started = time.perf_counter()
         torch.mm(left, right)
         _finish(device)
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best / 1e9
+        seconds.append(time.perf_counter() - started)
+    return 2e-9 * size**3 / min(seconds)

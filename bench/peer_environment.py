@@ -40,6 +40,7 @@ def run_peer(package: str, script: str, *arguments: object) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"absent": f"{script} was not done after {LONGEST} seconds"}
     if ended.returncode:
-        return {"absent": f"{script} failed: {ended.stderr.strip().splitlines()[-1]}"}
+        told = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
+        return {"absent": f"{script} failed: {told[-1]}"}
     measured: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
     return measured

@@ -1,11 +1,14 @@
 """Children that do nothing: what the pipeline takes a child, against bare Dask and other libraries."""
 
+import statistics
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from distributed import Client, LocalCluster
 from rich.console import Console
@@ -13,56 +16,103 @@ from rich.console import Console
 from bench.machine import machine
 from bench.peer_environment import run_peer
 from bench.scale import sleeping_search
+from bench.summary import Finding, absent, finding
+from bench.wave_commit import commit_seconds
 from cluster.settings import ClusterSettings
 from pipeline.driver import start_run
 from tasks.settings import ChildSettings
 
 WORKERS = 2
-PEERS = {
-    "Optuna, SQLite": ("optuna", "optuna_nothing.py", "sqlite", 200),
-    "Optuna, journal": ("optuna", "optuna_nothing.py", "journal", 200),
-    "Ray Tune": ("ray", "ray_nothing.py", "fresh", 16),
-    "Ray Tune, actors reused": ("ray", "ray_nothing.py", "reuse", 64),
+WAVES = ((8, 400), (800, 1_600))  # children of a wave and of a run
+MARKS = (1, 100, 800, 3_200, 12_800)  # of a long run, in waves of 800
+BARE, FASTER_THAN_RAY, FLAT = 1.25, 100.0, 1.1  # the goals
+PEERS = {  # with how many times as fast as it ours is to be
+    "Optuna, SQLite": (("optuna", "optuna_nothing.py", "sqlite", 100), 1.0),
+    "Optuna, journal": (("optuna", "optuna_nothing.py", "journal", 200), None),
+    "Ray Tune": (("ray", "ray_nothing.py", "fresh", 16), FASTER_THAN_RAY),
+    "Ray Tune, actors reused": (("ray", "ray_nothing.py", "reuse", 64), None),
 }
 
 
-def measure(waves: tuple[int, ...] = (8, 800), children: int = 1_600, peers: bool = True) -> dict[str, Any]:
-    """Seconds a child, on two worker processes: the whole pipeline and bare `Client.map` by turns, then the peers."""
-    cases = []
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
-        address = cluster.scheduler_address
-        with Client(cluster) as client:
-            _bare(client, 8, 80)
-            for wave in waves:
-                count = max(children, 3 * wave)
-                before = _bare(client, wave, count)
-                ours = _ours(address, wave, count)
-                cases.append({"wave": wave, "ours": ours, "bare": [before, _bare(client, wave, count)]})
-    measured: dict[str, Any] = {"part": "pipeline", **machine(), "cases": cases}
+def measure(
+    waves: tuple[tuple[int, int], ...] = WAVES,
+    marks: tuple[int, ...] = MARKS,
+    long_wave: int = 800,
+    repeats: int = 3,
+    peers: bool = True,
+) -> dict[str, Any]:
+    """Seconds a child, on two workers: the whole pipeline and bare `Client.map` by turns; a long run; peers."""
+    cases: dict[int, dict[str, list[float]]] = {wave: {"ours": [], "bare": []} for wave, _ in waves}
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        Client(cluster) as client,
+        tempfile.TemporaryDirectory() as name,
+    ):
+        folder = Path(name)
+        _bare(client, 8, 80)  # not timed
+        for repeat in range(repeats):
+            for wave, children in waves:
+                cases[wave]["bare"].append(_bare(client, wave, children))
+                ends = _ours(cluster.scheduler_address, folder / f"{wave}-{repeat}", wave, children)
+                cases[wave]["ours"].append((ends[-1] - ends[wave - 1]) / (children - wave))
+        ends = _ours(cluster.scheduler_address, folder / "long", long_wave, marks[-1])
+        largest = max(wave for wave, _ in waves)
+        short, long = (commit_seconds(folder / run / "run", long_wave) for run in (f"{largest}-0", "long"))
+    decades = [(ends[last - 1] - ends[first - 1]) / (last - first) for first, last in pairwise(marks)]
+    measured: dict[str, Any] = {
+        "part": "pipeline", **machine(), "cases": cases, "marks": marks, "long_wave": long_wave, "decades": decades,
+        "commits": {"children": [dict(waves)[largest], marks[-1]], "seconds": [short, long]},
+    }  # fmt: skip
     if peers:
-        with tempfile.TemporaryDirectory() as folder:
-            measured["peers"] = {name: run_peer(*peer, folder) for name, peer in PEERS.items()}
-    return measured
+        with tempfile.TemporaryDirectory() as name:
+            measured["peers"] = {peer: run_peer(*call, name) for peer, (call, _) in PEERS.items()}
+    return measured | {"summary": summary(measured)}
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Markdown: milliseconds a child."""
-    lines = ["| what | ms a child | our pipeline takes |", "|---|---|---|"]
-    slowest = 0.0
-    for case in measured["cases"]:
-        ours, bare = case["ours"]["seconds_a_child"], sum(case["bare"]) / len(case["bare"])
-        slowest = max(slowest, ours)
-        quarters = " to ".join(f"{1e3 * case['ours'][name]:.2f}" for name in ("first_quarter", "last_quarter"))
-        told = f"{1e3 * ours:.2f} (first to last quarter: {quarters})"
-        lines.append(f"| our pipeline, waves of {case['wave']} | {told} | |")
-        lines.append(f"| bare `Client.map`, waves of {case['wave']} | {1e3 * bare:.2f} | {ours / bare:.2f}× the time |")
-    for name, peer in measured.get("peers", {}).items():
+def summary(measured: dict[str, Any]) -> list[Finding]:
+    """Milliseconds a child, against bare Dask's and those of other libraries; and whether a long run slows down."""
+    rows = []
+    slowest, where = 0.0, 0
+    for wave, case in measured["cases"].items():
+        ours, bare = statistics.median(case["ours"]), statistics.median(case["bare"])
+        rows.append(finding(f"bare `Client.map` in waves of {wave}, a child", _ms(case["bare"]), "ms"))
+        rows.append(
+            finding(f"ours in waves of {wave}, a child", _ms(case["ours"]), "ms", ratio=ours / bare,
+                    peer="the time of bare `Client.map`", at_most=BARE)
+        )  # fmt: skip
+        slowest, where = max((slowest, where), (ours, wave))
+    return [*rows, *_over_a_run(measured), *_peers(measured.get("peers", {}), slowest, where)]
+
+
+def _over_a_run(measured: dict[str, Any]) -> list[Finding]:
+    """A child's and a commit's time along a long run. The first wave's children come without a draw and a step."""
+    rows = []
+    marks, decades = measured["marks"], measured["decades"]
+    for number, seconds in enumerate(decades):
+        what = f"children {marks[number] + 1:,} to {marks[number + 1]:,} in waves of {measured['long_wave']}, each"
+        last = number == len(decades) - 1
+        versus: dict[str, Any] = {"ratio": seconds / decades[-2], "peer": "the time of those before", "at_most": FLAT}
+        rows.append(finding(what, _ms([seconds]), "ms", **(versus if last else {})))
+    short, long = measured["commits"]["seconds"]
+    few, many = measured["commits"]["children"]
+    what = f"writing and committing a wave of {measured['long_wave']} after"
+    ratio = statistics.median(long) / statistics.median(short)
+    rows.append(finding(f"{what} {few:,} children", _ms(short), "ms"))
+    rows.append(finding(f"{what} {many:,}", _ms(long), "ms", ratio=ratio, peer=f"the time after {few:,}", at_most=FLAT))
+    return rows
+
+
+def _peers(peers: dict[str, Any], slowest: float, wave: int) -> list[Finding]:
+    rows = []
+    for name, peer in peers.items():
         if "absent" in peer:
-            lines.append(f"| {name} | absent: {peer['absent']} | |")
-        else:
-            each = peer["seconds"] / peer["trials"]
-            lines.append(f"| {name} {peer['version']} | {1e3 * each:.2f} | {slowest / each:.3f}× the time at most |")
-    return "\n".join(lines)
+            rows.append(absent(name, peer["absent"]))
+            continue
+        each = peer["seconds"] / peer["trials"]
+        told = f"our time in waves of {wave}"
+        what = f"{name} {peer['version']}, a trial"
+        rows.append(finding(what, _ms([each]), "ms", ratio=each / slowest, peer=told, at_least=PEERS[name][1]))
+    return rows
 
 
 def _bare(client: Client, wave: int, children: int) -> float:
@@ -73,23 +123,19 @@ def _bare(client: Client, wave: int, children: int) -> float:
     return (time.perf_counter() - started) / children
 
 
-def _ours(address: str, wave: int, children: int) -> dict[str, float]:
-    """Seconds a child, from the end of the first wave to the end of the last."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        search = sleeping_search(folder, wave, children, "waves")
-        configuration = replace(
-            search,
-            child=ChildSettings(task="bench.sleeping:nothing"),
-            cluster=ClusterSettings(kind="address", address=address),
-        )
-        start_run(folder / "run", configuration, Console(quiet=True))
-        results = pd.read_parquet(folder / "run" / "results")
-    ends = results.groupby("wave").ended_at.max().astype("int64").to_numpy() / 1e6
-    gaps = (ends[1:] - ends[:-1]) / wave
-    quarter = max(1, len(gaps) // 4)
-    return {
-        "seconds_a_child": float(gaps.mean()),
-        "first_quarter": float(gaps[:quarter].mean()),
-        "last_quarter": float(gaps[-quarter:].mean()),
-    }
+def _ours(address: str, folder: Path, wave: int, children: int) -> np.ndarray:
+    """When the children of a search ended, in seconds, in this order."""
+    folder.mkdir()
+    search = sleeping_search(folder, wave, children, "waves")
+    configuration = replace(
+        search,
+        child=ChildSettings(task="bench.sleeping:nothing"),
+        cluster=ClusterSettings(kind="address", address=address),
+    )
+    start_run(folder / "run", configuration, Console(quiet=True))
+    results = pd.read_parquet(folder / "run" / "results", columns=["ended_at"])
+    return np.sort(results.ended_at.astype("int64").to_numpy() / 1e6)
+
+
+def _ms(seconds: list[float]) -> list[float]:
+    return [1e3 * value for value in seconds]

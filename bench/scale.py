@@ -1,9 +1,11 @@
 """Hundreds of workers under one scheduler: how much of their time goes into children, in both modes (section 3.2).
 
-The scheduler runs in the driver's process, as it does on Slurm; the workers share a few other processes.
+The scheduler runs in the driver's process, as it does on Slurm; the workers share a few other processes. Each search
+has a process of its own, and its children sleep for log-normal times. Shares are of the workers' time while there were
+children left to start.
 """
 
-import gc
+import json
 import os
 import resource
 import subprocess
@@ -11,19 +13,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import pandas as pd
 import torch
 from distributed import LocalCluster
 from rich.console import Console
 
 from bench.machine import machine
+from bench.summary import Finding, finding
 from cluster.dask_configuration import dask_configuration
 from cluster.settings import ClusterSettings
 from pipeline import experiments
@@ -35,43 +39,53 @@ WORKERS_A_PROCESS = 100
 RUNS = (  # workers, mode, children, mean seconds of a child
     (800, "async", 12_800, 30.0),  # section 4.1: 12,800 networks, 800 at a time
     (800, "waves", 1_600, 30.0),
-    (1_600, "async", 4_800, 60.0),  # as many workers as 24 GiB bear
+    (1_600, "async", 4_800, 60.0),  # as many workers as two cores and 24 GiB bear
 )
+SHARE, GROWTH = 95.0, 10.0  # percent; the goals of asynchronous searches
 
 
-def measure() -> dict[str, Any]:
-    """Searches with workers of a real scheduler in this process, whose children sleep for log-normal times."""
-    return {
-        "part": "scale",
-        **machine(),
-        "runs": [run_search(workers, samples, mode, seconds) for workers, mode, samples, seconds in RUNS],
-    }
+def measure(runs: Sequence[tuple[int, str, int, float]] = RUNS) -> dict[str, Any]:
+    """Searches with workers of a real scheduler, each in a fresh process."""
+    found = []
+    for workers, mode, samples, seconds in runs:
+        command = [sys.executable, "-m", "bench.scale", str(workers), str(samples), mode, str(seconds)]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(ended.stdout.splitlines()[-1]))
+    return {"part": "scale", **machine(), "runs": found, "summary": summary(found)}
 
 
-def table(measured: dict[str, Any]) -> str:
-    """What was measured, for people."""
-    columns = "mode | workers | children | a child, s | children/s | share | of all | staleness | driver, MiB"
-    lines = [
-        "Share of the workers' time spent on children: while there were children left to start, and of the whole run.",
-        f"The driver's memory by tenths of the run.\n\n| {columns} |",
-        "|" + "---|" * 9,
-    ]
-    for run in measured["runs"]:
-        numbers = f"{run['workers']} | {run['samples']:,} | {run['mean_child_seconds']:.1f}"
-        shares = f"{run['children_a_second']:.1f} | {run['share']:.1%} | {run['share_of_all']:.1%}"
-        memory = " ".join(f"{mib:.0f}" for mib in run["driver_mib"])
-        lines.append(f"| {run['mode']} | {numbers} | {shares} | {run['staleness']:.1f} | {memory} |")
-    return "\n".join(lines)
+def summary(runs: Sequence[dict[str, Any]]) -> list[Finding]:
+    """The share of the workers' time spent on children, the driver's memory, and how long all of it took."""
+    rows = []
+    for run in runs:
+        seconds = f"{run['mean_child_seconds']:.1f} s"
+        what = f"{run['mode']}, {run['workers']:,} workers, {run['samples']:,} children of {seconds}"
+        goal, flat = (SHARE, GROWTH) if run["mode"] == "async" else (None, None)
+        memory = run["driver_mib"]
+        growth = 100 * (memory[-1] / memory[0] - 1)
+        rows += [
+            finding(f"{what}: share of the workers' time spent on children", [100 * run["share"]], "%", at_least=goal),
+            finding(f"{what}: the same of the whole run", [100 * run["share_of_all"]], "%"),
+            finding(f"{what}: children a second", [run["children_a_second"]]),
+            finding(f"{what}: driver's memory, from a tenth of the children on", memory, "MiB"),
+            finding(f"{what}: its growth over the last 90% of the children", [growth], "%", at_most=flat),
+            finding(f"{what}: until all workers were connected", [run["connect_seconds"]], "s"),
+            finding(f"{what}: all of it", [run["wall_seconds"] / 60], "minutes"),
+        ]
+        if run["mode"] == "async":
+            rows.append(finding(f"{what}: staleness of a gradient, in steps", [run["staleness"]]))
+    return rows
 
 
 def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[str, Any]:
-    """One search with workers in this process. Shares are of the workers' time while children were left to start."""
+    """One search whose scheduler is in this process, with children of so many seconds in the mean."""
     os.environ["WAVENAS_BENCH_SECONDS"] = str(seconds)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name, _Memory() as memory:
         folder = Path(name) / "run"
         started = time.monotonic()
         with _scheduler(workers) as settings:
+            connected = time.monotonic()
             search = replace(sleeping_search(Path(name), workers, samples, mode), cluster=settings)
             start_run(folder, search, Console(quiet=True))
         wall = time.monotonic() - started
@@ -87,12 +101,13 @@ def run_search(workers: int, samples: int, mode: str, seconds: float) -> dict[st
         "samples": samples,
         "mode": mode,
         "mean_child_seconds": float(results.seconds.mean()),
+        "connect_seconds": connected - started,
         "wall_seconds": wall,
         "children_a_second": float(samples / (end.max() - first)),
         "share": float(busy / workers / (last - first)),
         "share_of_all": float(results.seconds.sum() / workers / (end.max() - first)),
         "staleness": float(updates.staleness.mean()),
-        "driver_mib": [memory.samples[len(memory.samples) * tenth // 10] for tenth in range(10)],
+        "driver_mib": memory.by_tenths(np.sort(end)),
     }
 
 
@@ -127,22 +142,26 @@ def sleeping_search(folder: Path, wave: int, samples: int, mode: str) -> Configu
     return replace(
         experiment,
         search=SearchSettings(
-            mode=mode, samples=samples, replicas=wave // 8, depth=1, depth_increment=0  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
+            samples=samples,
+            replicas=max(1, wave // 8),
+            children_per_replica=min(8, wave),
+            depth=1,
+            depth_increment=0,
         ),
         child=ChildSettings(task="bench.sleeping:sleep"),
-    )  # fmt: skip
+    )
 
 
 class _Memory:
-    """Resident memory of this process in MiB, every few seconds."""
+    """Resident memory of this process in MiB, now and then."""
 
-    def __init__(self) -> None:
-        self.samples: list[float] = []
-        self._done = threading.Event()
+    def __init__(self, every: float = 0.2) -> None:
+        self._samples: list[tuple[float, float]] = []
+        self._every, self._done = every, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "_Memory":
-        gc.collect()
         self._thread.start()
         return self
 
@@ -151,6 +170,16 @@ class _Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(1):
+        while not self._done.wait(self._every):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.samples.append(pages * resource.getpagesize() / 2**20)
+            self._samples.append((time.time(), pages * resource.getpagesize() / 2**20))
+
+    def by_tenths(self, ends: np.ndarray) -> list[float]:
+        """When a tenth of the children had ended, two tenths, and so on to all of them."""
+        times = np.array([moment for moment, _ in self._samples])
+        moments = [ends[len(ends) * tenth // 10 - 1] for tenth in range(1, 11)]
+        return [self._samples[min(int(np.searchsorted(times, moment)), len(times) - 1)][1] for moment in moments]
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_search(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))

@@ -58,7 +58,7 @@ def _train_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     status: Status = "ok"
     while len(epochs) < child.epochs and status == "ok":
         try:
-            epoch = _run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
+            epoch = run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
         except TimeoutError:
             status = "timed_out"
             break
@@ -113,7 +113,7 @@ def _cost(architecture: ConvArchitecture, trial: Trial, data: ImageData) -> tupl
     return network_cost(lambda: build_network(architecture, trial, data), image)
 
 
-def _run_epoch(
+def run_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     data: ImageData,
@@ -128,7 +128,7 @@ def _run_epoch(
     rate = learning_rate_at(trial.child, number)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    batches = _training_batches(data.train, trial.data, trial.child.batch_size, generator)
+    batches = training_batches(data.train, trial.data, trial.child.batch_size, generator)
     train_loss, train_accuracy, count = _train(network, optimizer, batches, precision, deadline, trial.micro_batches)
     trained = time.monotonic()
     validation_loss, validation_accuracy = evaluate(
@@ -146,7 +146,7 @@ def _run_epoch(
     )
 
 
-def _training_batches(
+def training_batches(
     split: ImageSplit, data: DataSettings, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The whole batches of one epoch in random order; a rest smaller than a batch is left out of this epoch."""
@@ -155,7 +155,7 @@ def _training_batches(
     batch_size = min(batch_size, len(split))
     for start in range(0, len(split) - batch_size + 1, batch_size):
         rows = slice(start, start + batch_size)
-        images = augment(split.images[order[rows]], crops[rows], data)
+        images = augment(split.whitened(order[rows]), crops[rows], data)
         yield images.contiguous(memory_format=torch.channels_last), split.labels[order[rows]]
 
 

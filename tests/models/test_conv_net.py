@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional
 
@@ -209,3 +210,21 @@ def test_a_batch_normalisation_is_one_and_no_more() -> None:
     )
     variance, mean = torch.var_mean(images, dim=(0, 2, 3), keepdim=True, correction=0)
     assert torch.allclose(network.layers[0](images), (images - mean) / (variance + 0.5).sqrt(), atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_gradients_reach_each_layer_without_gaps_and_with_the_same_numbers(layout: torch.memory_format) -> None:
+    network = ConvNet(BRANCHED, 3, 10).to(memory_format=layout)
+    images = random_images(2, 3, 8, 6).contiguous(memory_format=layout).requires_grad_()
+    reached = []
+    for layer in network.layers:
+        layer.register_full_backward_hook(lambda module, read, written: reached.append(written[0]))
+    network(images).sum().backward()
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    assert len(reached) == 4 and all(gradient.is_contiguous(memory_format=layout) for gradient in reached)
+
+    network.zero_grad()
+    first, second = network.layers[0](images), network.layers[1](images)
+    third, fourth = network.layers[2](concatenate([first, second])), network.layers[3](first)
+    network.classifier(concatenate([third, fourth]).mean((2, 3))).sum().backward()
+    assert all(map(torch.equal, gradients, (parameter.grad for parameter in network.parameters())))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasks.data import Crops, augment, center, load_images, random_crops, whiten
+from tasks.data import Crops, ImageSplit, augment, center, load_images, random_crops, whiten
 from tasks.settings import DataSettings
 from tasks.splits import split_indices
 
@@ -95,10 +95,17 @@ def test_a_blank_image_stays_finite_when_whitened() -> None:
     assert torch.equal(whitened[0], whiten(images[:1])[0])
 
 
+def test_a_split_whitens_some_of_its_images_to_the_same_bits() -> None:
+    images, rows = images_of(1_100, 3, 8, 8), torch.tensor([1_099, 3, 3, 1_024, 0])
+    images[3] = 255
+    split = ImageSplit(images, torch.zeros(1_100, dtype=torch.int64))
+    assert torch.equal(split.whitened(rows), whiten(images[rows]))
+
+
 def test_augmenting_a_batch_is_augmenting_each_image() -> None:
     images = images_of(12, 3, 8, 8)
     crops = random_crops(12, SMALL, torch.Generator().manual_seed(0), CPU)
-    augmented = augment(images, crops, SMALL)
+    augmented = augment(whiten(images), crops, SMALL)
     assert 0 < crops.flipped.sum() < 12
     for number, image in enumerate(images):
         values = image.float()
@@ -114,7 +121,7 @@ def test_augmenting_a_batch_is_augmenting_each_image() -> None:
 def test_images_of_the_upsampled_size_are_only_cropped() -> None:
     images, settings = images_of(1, 1, 10, 10), SMALL
     crops = Crops(torch.tensor([3]), torch.tensor([0]), torch.tensor([False]))
-    assert torch.equal(augment(images, crops, settings), whiten(images)[:, :, 3:10, 0:7])
+    assert torch.equal(augment(whiten(images), crops, settings), whiten(images)[:, :, 3:10, 0:7])
 
 
 def test_the_seed_decides_the_crops() -> None:
@@ -144,13 +151,13 @@ def test_nothing_is_flipped_where_the_settings_say_so() -> None:
 def test_rows_of_crops_stay_together() -> None:
     crops = random_crops(10, SMALL, torch.Generator().manual_seed(0), CPU)
     images = images_of(10, 1, 8, 8)
-    assert torch.equal(augment(images[4:7], crops[4:7], SMALL), augment(images, crops, SMALL)[4:7])
+    assert torch.equal(augment(whiten(images[4:7]), crops[4:7], SMALL), augment(whiten(images), crops, SMALL)[4:7])
 
 
 @pytest.mark.parametrize(("upsample", "crop", "edge"), [(10, 8, 1), (10, 7, 1), (8, 8, 0), (12, 4, 4)])
 def test_the_centre_is_the_crop_at_equal_distance_from_all_sides(upsample: int, crop: int, edge: int) -> None:
     settings, images = replace(SMALL, upsample=upsample, crop=crop), images_of(3, 2, 8, 8)
     offsets = torch.full((3,), edge)
-    expected = augment(images, Crops(offsets, offsets, torch.zeros(3, dtype=torch.bool)), settings)
+    expected = augment(whiten(images), Crops(offsets, offsets, torch.zeros(3, dtype=torch.bool)), settings)
     assert torch.equal(center(images, settings), expected)
     assert expected.shape == (3, 2, crop, crop)

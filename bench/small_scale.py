@@ -1,0 +1,12 @@
+"""A quarter of the large scale in a minute: 200 workers under one scheduler, in both modes (section 3.2)."""
+
+from typing import Any
+
+from bench import scale
+
+RUNS = ((200, "async", 2_400, 3.0), (200, "waves", 600, 3.0))  # workers, mode, children, mean seconds of a child
+
+
+def measure() -> dict[str, Any]:
+    """As `scale` does."""
+    return scale.measure(RUNS)

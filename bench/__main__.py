@@ -37,15 +37,15 @@ class Part:
         return self.module.measure  # type: ignore[no-any-return]
 
 
-PARTS = {  # all but what is measured alone in less than 25 minutes
-    "start_up": Part(start_up, 2),
-    "pipeline": Part(pipeline, 5),
-    "controller": Part(controller, 1.5),
-    "image_children": Part(image_children, 4.5),
+PARTS = {  # all but what is measured alone in 25 minutes
+    "start_up": Part(start_up, 1.75),
+    "pipeline": Part(pipeline, 4.5),
+    "controller": Part(controller, 1.25),
+    "image_children": Part(image_children, 3.5),
     "recurrent": Part(recurrent, 2),
-    "throughput": Part(throughput, 4.5),
-    "quality": Part(quality, 4),
-    "small_scale": Part(small_scale, 1.5),
+    "throughput": Part(throughput, 5.5),
+    "quality": Part(quality, 4.5),
+    "small_scale": Part(small_scale, 2),
     "scale": Part(scale, 30, alone=True),
 }
 

@@ -63,14 +63,16 @@ def _by_chance(depth: int, options: dict[str, Any]) -> ConvArchitecture:
     return architecture
 
 
-def measure(chosen: dict[str, Network] | None = None, repeats: int = 3, seeds: int = 4) -> dict[str, Any]:
+def measure(
+    chosen: dict[str, Network] | None = None, repeats: int = 3, least_seconds: float = 3.0, seeds: int = 4
+) -> dict[str, Any]:
     """Seconds of a forward and backward pass, ours and the plain network by turns, on one thread; real trainings."""
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     device = pick_device()
     precision = pick_precision("auto", device)
     peak = _product_peak(precision)
-    cases = [_compare(name, network, repeats) for name, network in (chosen or networks()).items()]
+    cases = [_compare(name, network, repeats, least_seconds) for name, network in (chosen or networks()).items()]
     training = image_training.measure(small_network(6), seeds)
     torch.set_num_threads(threads_before)
     measured = {
@@ -109,7 +111,8 @@ def training_step(architecture: ConvArchitecture, batch: int, pixels: int) -> Ca
     return _step(network, batch, pixels, pick_precision("auto", pick_device()), torch.channels_last)
 
 
-def _compare(name: str, network: Network, repeats: int) -> dict[str, Any]:
+def _compare(name: str, network: Network, repeats: int, least_seconds: float) -> dict[str, Any]:
+    """Both by turns, so often and so long at least."""
     torch.manual_seed(0)
     architecture, batch, pixels = network.architecture, network.batch, network.pixels
     plain = PlainNet(architecture, CHANNELS, CLASSES)
@@ -120,7 +123,7 @@ def _compare(name: str, network: Network, repeats: int) -> dict[str, Any]:
     for step in steps.values():
         step()
     seconds: dict[str, list[float]] = {kind: [] for kind in steps}
-    for _ in range(repeats):
+    while len(seconds["ours"]) < repeats or sum(map(sum, seconds.values())) < least_seconds:
         for kind, step in steps.items():
             seconds[kind].append(step())
     flops = network_cost(lambda: ConvNet(architecture, CHANNELS, CLASSES), (CHANNELS, pixels, pixels))[1]

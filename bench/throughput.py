@@ -82,9 +82,9 @@ def _shorter(name: str, children: int, folder: Path | None) -> Configuration:
     if name == "cifar10_small":
         data = replace(data, num_train=1_500, num_validation=500)
     elif name == "ptb_small":
-        data = replace(data, num_train=15_000, num_validation=5_000)
+        data = replace(data, num_train=10_000, num_validation=3_000)
     child = replace(experiment.child, epochs=2) if name == "cifar10_small" else experiment.child
-    language = replace(experiment.language, epochs=2) if name == "ptb_small" else experiment.language
+    language = replace(experiment.language, epochs=1) if name == "ptb_small" else experiment.language
     return replace(experiment, search=search, data=data, child=child, language=language)
 
 

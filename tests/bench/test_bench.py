@@ -96,7 +96,9 @@ def test_the_plain_network_computes_what_ours_does() -> None:
 def test_networks_are_measured_by_turns_and_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAVENAS_DATA", raising=False)
     small = ConvArchitecture((ConvLayer(3, 3, 4, ()), ConvLayer(1, 1, 4, (0,)), ConvLayer(1, 1, 4, (0, 1))))
-    measured = image_children.measure({"small": image_children.Network(small, batch=2, pixels=8)}, repeats=2, seeds=1)
+    measured = image_children.measure(
+        {"small": image_children.Network(small, batch=2, pixels=8)}, 2, least_seconds=0.0, seeds=1
+    )
     (case,) = measured["cases"]
     assert [len(seconds) for seconds in case["seconds"].values()] == [2, 2]
     assert all(0 < share < 1 for share in case["concatenation_shares"])

@@ -151,7 +151,9 @@ def _experiment(configuration: Configuration) -> str:
 
 
 def _tested(configuration: Configuration, test: Row) -> str:
-    return f"{test_text(configuration, test['test_metric'])}, with the test split read once in the life of the run."
+    return (
+        f"{test_text(configuration, test['test_metric'])}, which the final stage computed once in the life of the run."
+    )
 
 
 def _facts(paths: RunPaths, configuration: Configuration, trial_id: int) -> list[str]:

@@ -1,4 +1,7 @@
-"""The test split: opened once in the life of a run, and here alone (section 4: "computed only once")."""
+"""The test split, read here alone: by the final stage once in the life of a run (section 4: "computed only once").
+
+A transfer to characters reads a text's again, once for each of its trainings.
+"""
 
 import shutil
 import time

@@ -27,7 +27,7 @@ from distributed import LocalCluster
 from rich.console import Console
 
 from bench.machine import machine
-from bench.summary import Finding, finding
+from bench.summary import Finding, absent, finding
 from cluster.dask_configuration import dask_configuration
 from cluster.settings import ClusterSettings
 from pipeline import experiments
@@ -41,26 +41,38 @@ RUNS = (  # workers, mode, children, mean seconds of a child
     (800, "waves", 1_600, 30.0),
     (1_600, "async", 4_800, 60.0),  # as many workers as two cores and 24 GiB bear
 )
-SHARE, GROWTH = 95.0, 10.0  # percent; the goals of asynchronous searches
+SHARE, GROWTH = 95.0, 10.0  # percent; the goals of asynchronous searches, and of long ones
+LONG = 10  # children a worker: what Dask keeps for each worker, up to a limit, has come to that limit by then
 
 
 def measure(runs: Sequence[tuple[int, str, int, float]] = RUNS) -> dict[str, Any]:
     """Searches with workers of a real scheduler, each in a fresh process."""
-    found = []
-    for workers, mode, samples, seconds in runs:
-        command = [sys.executable, "-m", "bench.scale", str(workers), str(samples), mode, str(seconds)]
-        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found.append(json.loads(ended.stdout.splitlines()[-1]))
+    found = [in_a_process(workers, samples, mode, seconds) for workers, mode, samples, seconds in runs]
     return {"part": "scale", **machine(), "runs": found, "summary": summary(found)}
+
+
+def in_a_process(workers: int, samples: int, mode: str, seconds: float) -> dict[str, Any]:
+    """What `run_search` measures, or why it did not: a machine may not bear so many workers."""
+    command = [sys.executable, "-m", "bench.scale", str(workers), str(samples), mode, str(seconds)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        told = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
+        return {"workers": workers, "samples": samples, "mode": mode, "absent": told[-1]}
+    measured: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return measured
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[Finding]:
     """The share of the workers' time spent on children, the driver's memory, and how long all of it took."""
     rows = []
     for run in runs:
+        if "absent" in run:
+            rows.append(absent(f"{run['mode']}, {run['workers']:,} workers", run["absent"]))
+            continue
         seconds = f"{run['mean_child_seconds']:.1f} s"
         what = f"{run['mode']}, {run['workers']:,} workers, {run['samples']:,} children of {seconds}"
-        goal, flat = (SHARE, GROWTH) if run["mode"] == "async" else (None, None)
+        goal = SHARE if run["mode"] == "async" else None
+        flat = GROWTH if run["samples"] >= LONG * run["workers"] else None
         memory = run["driver_mib"]
         growth = 100 * (memory[-1] / memory[0] - 1)
         rows += [

@@ -4,7 +4,7 @@ from typing import Any
 
 from bench import scale
 
-RUNS = ((200, "async", 1_600, 5.0), (200, "waves", 400, 5.0))  # workers, mode, children, mean seconds of a child
+RUNS = ((200, "async", 1_600, 6.0), (200, "waves", 400, 6.0))  # workers, mode, children, mean seconds of a child
 
 
 def measure() -> dict[str, Any]:

@@ -190,8 +190,18 @@ def test_a_small_scale_is_searched() -> None:
     run = scale.run_search(4, 16, "async", 0.05)
     assert 0 < run["share"] <= 1 and len(run["driver_mib"]) == 10 and min(run["driver_mib"]) > 50
     rows = {row["what"].rpartition(": ")[2]: row for row in scale.summary([run])}
-    assert rows["its growth over the last 90% of the children"]["goal"] == "at most 10 %"
+    assert rows["its growth over the last 90% of the children"]["goal"] is None
     assert rows["share of the workers' time spent on children"]["goal"] == "at least 95 %"
+    long = run | {"samples": 40, "driver_mib": [100.0, 150.0, 111.0]}
+    (growth,) = [row for row in scale.summary([long]) if "growth" in row["what"]]
+    assert growth["median"] == pytest.approx(11) and growth["met"] is False
+
+
+def test_workers_that_a_machine_does_not_bear_are_absent() -> None:
+    measured = scale.in_a_process(0, 16, "async", 0.05)  # a wave of none is refused
+    assert measured["workers"] == 0 and "absent" in measured
+    (row,) = scale.summary([measured])
+    assert row["what"] == "async, 0 workers" and row["absent"]
 
 
 def test_a_peer_that_cannot_be_had_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ class Study:
         resources.callback(self._tables.close)
         self._tables.publish()  # what a kill left in the journal alone
         self._rows = {row["training"]: row for row in read_table(paths, stage).to_pylist()}
+        for row in self._rows.values():
+            if row["status"] in COUNTED:  # a kill may have come between a row and the end of its checkpoint
+                paths.training_checkpoint(row["fingerprint"]).unlink(missing_ok=True)
 
     @property
     def rows(self) -> list[Row]:

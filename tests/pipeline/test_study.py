@@ -97,6 +97,17 @@ def test_failures_have_rows_and_are_run_again_only_on_request(run: Path) -> None
     assert ablations(run).name.tolist() == ["broken"]
 
 
+def test_what_a_kill_leaves_of_a_training_that_ended_is_cleared_away(run: Path) -> None:
+    with study_of(run) as (study, planned):
+        study.train(planned[:1])
+        left, going_on = (study.paths.training_checkpoint(training.fingerprint) for training in planned[:2])
+    for checkpoint in (left, going_on):
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_bytes(b"kept after an epoch")
+    with study_of(run):
+        assert not left.exists() and going_on.exists()
+
+
 def test_what_a_training_is_made_of_tells_it_from_others(run: Path) -> None:
     with study_of(run) as (_, planned):
         first, other = planned[0], planned[1]

@@ -12,6 +12,7 @@ from bench.machine import machine
 from models.cell_architecture import CellArchitecture, Node
 from models.presets import nascell
 from models.recurrent import build_cell
+from tasks.device import autocast, pick_device, pick_precision
 
 BATCH, STEPS, LAYERS = 20, 35, 2  # Zaremba et al. 2014
 SHARE = 0.5  # of what dropout drops
@@ -64,34 +65,53 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds of forward and backward passes, all kinds by turns so that a disturbance meets all alike.
 
-    The LSTMs have as many parameters as the cell, which takes about √2 times the units.
+    The LSTMs have as many parameters as the cell, which takes about √2 times the units. All are measured in float32,
+    and under autocast where a search would train in bfloat16.
     """
+    device = pick_device()
+    precisions = dict.fromkeys((torch.float32, pick_precision("auto", device)))
     cases = []
     threads_before = torch.get_num_threads()
-    for num_threads in threads:
+    for num_threads in threads if device.type == "cpu" else (1,):
         torch.set_num_threads(num_threads)
         for size in units:
-            passes = _passes(size, batch)
-            for run in passes.values():
-                run()
-            seconds: dict[str, list[list[float]]] = {kind: [] for kind in passes}
-            for _ in range(repeats):
-                for kind, run in passes.items():
-                    seconds[kind].append(run())
-            peak = _product_peak(size, batch)
-            cases.append({"threads": num_threads, "units": size, "peak_gflops": peak, "seconds": seconds})
+            passes = _passes(size, batch, device)
+            for precision in precisions:
+                seconds = _by_turns(passes, precision, repeats)
+                peak = _product_peak(size, batch, device, precision)
+                name = str(precision).removeprefix("torch.")
+                case = {"threads": num_threads, "units": size, "precision": name, "peak_gflops": peak}
+                cases.append({**case, "seconds": seconds})
     torch.set_num_threads(threads_before)
     shape = {"batch": batch, "steps": STEPS, "layers": LAYERS}
-    return {"part": "recurrent", **machine(), **shape, "cases": cases}
+    return {"part": "recurrent", **machine(), "device": str(device), **shape, "cases": cases}
+
+
+def _by_turns(
+    passes: dict[str, Callable[[], list[float]]], precision: torch.dtype, repeats: int
+) -> dict[str, list[list[float]]]:
+    """Seconds forward and backward of each pass, after one that warms up."""
+    seconds: dict[str, list[list[float]]] = {kind: [] for kind in passes}
+    for repeat in range(repeats + 1):
+        for kind, run in passes.items():
+            with autocast(pick_device(), precision):
+                measured = run()
+            if repeat:
+                seconds[kind].append(measured)
+    return seconds
 
 
 def table(measured: dict[str, Any]) -> str:
     """Markdown: medians, spreads, and how many times faster our cell is, over medians."""
-    columns = "threads | units | kind | ms, median (min to max) | of it forward | tokens/s | GFLOP/s | our cell is"
-    lines = [f"| {columns} |", "|" + "---|" * 8]
+    where = "threads | units | precision"
+    lines = [
+        f"| {where} | kind | ms, median (min to max) | of it forward | tokens/s | GFLOP/s | our cell is |",
+        "|" + "---|" * 9,
+    ]
     batch = measured["batch"]
     for case in measured["cases"]:
         ours = statistics.median(sum(pair) for pair in case["seconds"]["ours"])
+        where = f"{case['threads']} | {case['units']} | {case['precision']}"
         for kind, pairs in case["seconds"].items():
             totals = [sum(pair) for pair in pairs]
             median, forward = statistics.median(totals), statistics.median(pair[0] for pair in pairs)
@@ -99,13 +119,12 @@ def table(measured: dict[str, Any]) -> str:
             spread = f"{1e3 * median:.0f} ({1e3 * min(totals):.0f} to {1e3 * max(totals):.0f})"
             numbers = f"{1e3 * forward:.0f} | {batch * STEPS / median:,.0f} | {flops / median / 1e9:.0f}"
             ratio = "" if kind == "ours" else f"{median / ours:.2f}× as fast"
-            lines.append(f"| {case['threads']} | {case['units']} | {NAMES[kind]} | {spread} | {numbers} | {ratio} |")
-        peak = f"{case['peak_gflops']:.0f}"
-        lines.append(f"| {case['threads']} | {case['units']} | its largest product alone | | | | {peak} | |")
+            lines.append(f"| {where} | {NAMES[kind]} | {spread} | {numbers} | {ratio} |")
+        lines.append(f"| {where} | its largest product alone | | | | {case['peak_gflops']:.0f} | |")
     return "\n".join(lines)
 
 
-def _passes(units: int, batch: int) -> dict[str, Callable[[], list[float]]]:
+def _passes(units: int, batch: int, device: torch.device) -> dict[str, Callable[[], list[float]]]:
     """What is compared: functions that run one forward and backward pass and return the seconds of each."""
     torch.manual_seed(0)
     cell, wide = nascell(), round(units * 2**0.5)
@@ -117,34 +136,45 @@ def _passes(units: int, batch: int) -> dict[str, Callable[[], list[float]]]:
         "torch_lstm": (nn.LSTM(wide, wide, LAYERS), wide),
         "ours_lstm": (build_cell("lstm", wide, wide, LAYERS), wide),
     }
-    return {kind: _pass(module, torch.randn(STEPS, batch, size)) for kind, (module, size) in modules.items()}
+    return {
+        kind: _pass(module.to(device), torch.randn(STEPS, batch, size, device=device))
+        for kind, (module, size) in modules.items()
+    }
 
 
 def _pass(module: nn.Module, inputs: Tensor) -> Callable[[], list[float]]:
     inputs.requires_grad_()
-    gradient = torch.randn(())
+    gradient = torch.randn((), device=inputs.device)
+
+    def now() -> float:
+        if inputs.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def run() -> list[float]:
         module.zero_grad()
         inputs.grad = None
-        started = time.perf_counter()
+        started = now()
         outputs = module(inputs)
         outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-        middle = time.perf_counter()
-        outputs.backward(gradient.expand_as(outputs))
-        return [middle - started, time.perf_counter() - middle]
+        middle = now()
+        outputs.backward(gradient.to(outputs.dtype).expand_as(outputs))
+        return [middle - started, now() - middle]
 
     return run
 
 
-def _product_peak(units: int, batch: int, repeats: int = 9) -> float:
+def _product_peak(units: int, batch: int, device: torch.device, precision: torch.dtype, repeats: int = 9) -> float:
     """GFLOP/s of W x for all leaves and steps at once, the best of some: what the rest can at most attain."""
-    inputs, weight = torch.randn(STEPS * batch, units), torch.randn(8 * units, units)
-    outputs = torch.empty(STEPS * batch, 8 * units)
+    inputs = torch.randn(STEPS * batch, units, device=device, dtype=precision)
+    weight = torch.randn(8 * units, units, device=device, dtype=precision)
+    outputs = inputs.new_empty(STEPS * batch, 8 * units)
     best = float("inf")
     for _ in range(repeats):
         started = time.perf_counter()
         torch.mm(inputs, weight.T, out=outputs)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - started)
     return 2 * STEPS * batch * 8 * units**2 / best / 1e9
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.machine import machine
+from bench.summary import Finding, finding
 from models.cell_architecture import CellArchitecture, Node
 from models.presets import nascell
 from models.recurrent import build_cell
@@ -16,6 +17,7 @@ from tasks.device import autocast, pick_device, pick_precision
 
 BATCH, STEPS, LAYERS = 20, 35, 2  # Zaremba et al. 2014
 SHARE = 0.5  # of what dropout drops
+GOALS = {"plain": 5.0, "torch_lstm": 1.0}  # how many times as fast as these ours is to be
 NAMES = {
     "ours": "our cell",
     "ours_dropout": "our cell with dropout",
@@ -84,7 +86,24 @@ def measure(
                 cases.append({**case, "seconds": seconds})
     torch.set_num_threads(threads_before)
     shape = {"batch": batch, "steps": STEPS, "layers": LAYERS}
-    return {"part": "recurrent", **machine(), "device": str(device), **shape, "cases": cases}
+    measured = {"part": "recurrent", **machine(), "device": str(device), **shape, "cases": cases}
+    return measured | {"summary": summary(measured)}
+
+
+def summary(measured: dict[str, Any]) -> list[Finding]:
+    """Our cell, in the precision that a search would train it in, against the others in the faster of theirs."""
+    rows = []
+    cases = measured["cases"]
+    for threads, units in dict.fromkeys((case["threads"], case["units"]) for case in cases):
+        alike = [case["seconds"] for case in cases if (case["threads"], case["units"]) == (threads, units)]
+        ours = statistics.median(map(sum, alike[-1]["ours"]))
+        for kind, goal in GOALS.items():
+            fastest = min((seconds[kind] for seconds in alike), key=lambda pairs: statistics.median(map(sum, pairs)))
+            milliseconds = [1e3 * sum(pair) for pair in fastest]
+            ratio = statistics.median(milliseconds) / 1e3 / ours
+            told = f"{NAMES[kind]}, {units} units, threads: {threads}"
+            rows.append(finding(told, milliseconds, "ms", ratio=ratio, peer="of our cell's time", at_least=goal))
+    return rows
 
 
 def _by_turns(

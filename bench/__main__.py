@@ -82,9 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def tables(folder: Path) -> str:
-    """Markdown of all that was measured into a folder: where, the goals missed, and of each part its table."""
+    """Markdown of all that was measured into a folder: where, the goals missed, and of each part its table.
+
+    Files without a summary are of an earlier version, and left out.
+    """
     paths = {name: folder / f"{name}.json" for name in PARTS}
-    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    read = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    found = {name: measured for name, measured in read.items() if "summary" in measured}
     places: dict[str, list[str]] = {}
     for name, measured in found.items():
         places.setdefault(describe(measured), []).append(name)

@@ -56,6 +56,7 @@ def canned(part: str, **more: Any) -> dict[str, Any]:
 def test_tables_tell_where_and_when_before_all_else(tmp_path: Path) -> None:
     for part in ("start_up", "controller", "scale"):
         (tmp_path / f"{part}.json").write_text(json.dumps(canned(part)))
+    (tmp_path / "pipeline.json").write_text(json.dumps({"part": "pipeline", "minutes": 1.0}))  # of an earlier version
     text = tables(tmp_path)
     first = (
         "2026-01-02, commit abc1234: Some CPU, 2 cores, 24 GiB, bfloat16 (avx2, amx_bf16), Python 3.11.0, torch 2.14."

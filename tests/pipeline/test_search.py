@@ -73,8 +73,8 @@ def test_a_finished_run_says_what_it_found_and_what_to_type_next(finished_run: P
 
 def test_the_readmes_example_reads_a_run(finished_run: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("runs/digits-1", str(finished_run))
-    printed = run_quietly([wavenas()[0], "-c", code])
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "pd.read_parquet" in code]
+    printed = run_quietly([wavenas()[0], "-c", code.replace("runs/digits-1", str(finished_run))])
     assert printed.split()[0] == "trial_id" and printed.count("layers") == 5
 
 

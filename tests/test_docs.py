@@ -16,60 +16,99 @@ from typer.main import get_command
 
 from pipeline.command_line import app
 from pipeline.configuration import override
-from pipeline.experiments import experiment_named
+from pipeline.errors import UserError
+from pipeline.experiments import digits, experiment_named, ptb
+from pipeline.site import with_other_cluster
+from pipeline.transfer_characters import for_characters
+from pipeline.transfer_translation import for_translation
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+TYPED = re.compile(r"`((?:make|wavenas) [^`]+)`")
+# What no command of wavenas stands behind
+OF_THE_SHELL = (
+    "git clone … && cd wavenas", ". .venv/bin/activate", "make test", "make lint", "make test-slurm",
+    "make test-browser", "make bench", "make bench PART=scale",
+)  # fmt: skip
 LOOKING = ("list", "status", "top", "show", "diff", "tail", "experiments")
 
 
 def commands() -> list[str]:
-    """The lines of all blocks of shell commands, without comments."""
+    """What is typed in blocks of shell commands, and in the cells of tables; without comments."""
     lines = []
     for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-            lines += [line.strip() for line in block.splitlines() if line.strip() and not line.startswith("#")]
-    return list(dict.fromkeys(lines))
+        text = page.read_text()
+        found = [(block.start(), line) for block in FENCE.finditer(text) for line in block[1].splitlines()]
+        rows = [(row.start(), cell) for row in ROW.finditer(text) for cell in TYPED.findall(row[0])]
+        lines += [line.strip() for _, line in sorted(found + rows, key=lambda at: at[0])]
+    return [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
 
 
-def as_wavenas(command: str) -> list[str] | None:
-    """The arguments of `wavenas` that a command stands for, by way of make too; None for what is the shell's own."""
+def as_wavenas(command: str) -> list[list[str]]:
+    """The arguments of `wavenas` that a command stands for, by way of make too; none for what is the shell's own."""
     if command.startswith("make "):
         dry = ["make", "--dry-run", "--no-print-directory", "VENV=/nowhere", *shlex.split(command)[1:]]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
         ended = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, env=environment)
         assert ended.returncode == 0, f"{command}: {ended.stderr}"
         lines = ended.stdout.replace("\\\n", " ").splitlines()
-        (line,) = [line for line in lines if " -m pipeline " in line] or [""]
-        return shlex.split(line.split(" -m pipeline ")[1]) if line else None
-    return shlex.split(command)[1:] if command.startswith("wavenas ") else None
+        return [shlex.split(line.split(" -m pipeline ")[1]) for line in lines if " -m pipeline " in line]
+    return [shlex.split(command)[1:]] if command.startswith("wavenas ") else []
 
 
 def parse(arguments: list[str]) -> None:
     """Parse as the command line does, without doing anything. Raises for an unknown command or option."""
-    name, *rest = arguments
-    with get_command(app).commands[name].make_context(name, rest):  # type: ignore[attr-defined]
+    command, rest = get_command(app), arguments
+    while hasattr(command, "commands"):  # a group
+        name, *rest = rest
+        command = command.commands[name]
+    with command.make_context(name, rest):
         pass
 
 
+def check_settings(arguments: list[str]) -> None:
+    """Raise for a setting that the command would refuse."""
+    name, pairs = arguments[0], list(pairwise(arguments))
+    settings = [value for before, value in pairs if before == "--set"]
+    named = [value for before, value in pairs if before == "--experiment"] or ["digits"]
+    if name == "resume":
+        with_other_cluster(digits(), None, None, settings)
+    elif name in ("final", "ablate"):
+        section = {"final": "final.", "ablate": "ablations."}[name]
+        assert all(setting.startswith((section, "cluster.")) for setting in settings)
+        override(digits(), settings)
+    elif name == "transfer":
+        override(
+            for_translation(ptb()) if arguments[1] == "translation" else for_characters(ptb(), "small", None), settings
+        )
+    elif "table" not in named:
+        override(experiment_named(*named), settings)
+
+
 def test_there_are_commands_to_look_at() -> None:
-    assert len(commands()) > 25 and sum(as_wavenas(command) is None for command in commands()) <= 2
+    others = [command for command in commands() if not as_wavenas(command)]
+    assert len(commands()) > 60 and set(others) == set(OF_THE_SHELL)
 
 
 @pytest.mark.parametrize("command", commands())
 def test_each_command_is_one_that_there_is(command: str) -> None:
-    arguments = as_wavenas(command)
-    if arguments is not None:
+    for arguments in as_wavenas(command):
         parse(arguments)
-        settings = [value for before, value in pairwise(arguments) if before == "--set"]
-        if arguments[0] == "run" and "table" not in arguments:
-            named = [value for before, value in pairwise(arguments) if before == "--experiment"]
-            override(experiment_named(*named or ["digits"]), settings)
+        check_settings(arguments)
 
 
-def test_an_unknown_option_is_noticed() -> None:
+@pytest.mark.parametrize("command", [["run"], ["transfer", "characters", "runs/x"]])
+def test_an_unknown_option_is_noticed(command: list[str]) -> None:
     with pytest.raises(Exception, match="No such option: --nonsense"):
-        parse(["run", "--nonsense"])
+        parse([*command, "--nonsense"])
+
+
+@pytest.mark.parametrize("command", ["run", "resume x", "final x", "ablate x", "compare x", "transfer translation x"])
+def test_an_unknown_setting_is_noticed(command: str) -> None:
+    with pytest.raises((UserError, AssertionError)):
+        check_settings([*command.split(), "--set", "cluster.nonsense=3"])
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +122,8 @@ def workplace(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_commands_that_look_at_a_run_are_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
-    looked = [shlex.split(command)[1:] for command in commands() if command.split()[:2][-1] in LOOKING]
+    shown = [arguments for command in commands() for arguments in as_wavenas(command)]
+    looked = [arguments for arguments in shown if arguments[0] in LOOKING]
     for arguments in looked:
         assert type_in(*arguments), arguments
     assert {arguments[0] for arguments in looked} == set(LOOKING)

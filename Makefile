@@ -13,7 +13,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair final ablate transfer compare all-stages test test-faults test-gpu test-slurm test-browser bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair final ablate transfer compare all-stages test test-faults test-gpu test-slurm test-browser test-docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -80,9 +80,12 @@ all-stages: $(READY)
 docs/tables.md: pipeline/schemas.py $(READY)
 	$(BIN)/python -m pipeline.table_reference > $@
 
+docs/commands.md: $(wildcard pipeline/commands/*.py) pipeline/command_line.py $(READY)
+	$(BIN)/python -m pipeline.command_reference > $@
+
 # A process a core, four at most; the tests of a file, which share what they have made, stay together.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not slow and not slurm and not faults and not browser"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not slow and not slurm and not faults and not browser and not docs"
 
 # Drivers, workers, schedulers and networks that die at any moment, and a long run through it all (WAVENAS_SOAK children).
 test-faults: $(READY)
@@ -91,6 +94,10 @@ test-faults: $(READY)
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)
 	$(BIN)/python -m pytest -m slurm -rs
+
+# Every command of the documentation, in its order, on tiny settings.
+test-docs: $(READY)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m docs
 
 # Reports in a real Chromium, which apt-get installs where it is missing and the user is root.
 test-browser: $(READY)

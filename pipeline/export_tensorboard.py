@@ -11,25 +11,31 @@ from pipeline.tables import read_table
 
 OF_TRIALS = ("reward", "metric", "seconds", "parameters", "flops")  # of `results`
 OF_UPDATES = ("mean_reward", "baseline", "entropy", "gradient_norm", "duplicates", "staleness", "num_failed")
+EVENTS = "events.out.tfevents."
 Figure = tuple[str, float, int, datetime]  # tag, value, step, time
 
 
 def write_events(paths: RunPaths, folder: Path) -> int:
     """Write each trial's figures at the step of its number and each update's at its own; how many figures these are.
 
-    Raises UserError where TensorBoard is not installed, or the folder is not a new or an empty one.
+    A folder that has such a file already gets a new one in its place, and a TensorBoard that is looking takes that: so
+    a run that is going on can be written again and again. Raises UserError where TensorBoard is not installed, or the
+    folder holds anything else.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UserError(f"TensorBoard is not installed ({error}); pip install -e '.[tensorboard]' adds it") from error
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--to {folder}: allowed is a new or an empty folder")
+    before = list(folder.iterdir()) if folder.is_dir() else []
+    if (folder.exists() and not folder.is_dir()) or any(not path.name.startswith(EVENTS) for path in before):
+        raise UserError(f"--to {folder}: allowed is a new or an empty folder, or one that this command has written")
     count = 0
-    with SummaryWriter(folder) as writer:
+    with SummaryWriter(folder, purge_step=0) as writer:  # what was shown from step 0 on is forgotten
         for tag, value, step, time in _figures(paths):
             writer.add_scalar(tag, value, step, walltime=time.timestamp())
             count += 1
+    for path in before:
+        path.unlink()
     return count
 
 

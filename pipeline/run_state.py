@@ -12,7 +12,7 @@ from pipeline.rows import Row
 from pipeline.run_folder import is_running, open_run, owner_of
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
-from pipeline.time_left import Child, child_of, seconds_left
+from pipeline.time_left import FEW, Child, child_of, seconds_left
 from pipeline.workload import children_to_come
 from tasks.records import COUNTED
 from tasks.settings import depth_at
@@ -99,7 +99,9 @@ def _seconds_left(
     paths: RunPaths, configuration: Configuration, searches: list[SearchProgress], now: float
 ) -> float | None:
     at_work = next((search for search in searches if not search.is_finished), searches[-1])
-    children = [child for search in searches for child in search_children(search.paths, search.configuration)]
+    children = search_children(at_work.paths, at_work.configuration)
+    if at_work is not searches[0]:  # a control draws as a policy did that had learned nothing
+        children = [*search_children(paths, configuration)[:FEW], *children]
     ended = {row["trial_id"] for row in read_table(at_work.paths, "results", ["trial_id"]).to_pylist()}
     to_come = children_to_come(without_foreign_code(at_work.configuration), ended)
     since = paths.owner.stat().st_mtime if paths.owner.exists() else 0.0

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from conftest import type_in
 from typer.main import get_command
 
 from pipeline.command_line import app
+from pipeline.command_reference import command_reference
 from pipeline.configuration import override
 from pipeline.errors import UserError
 from pipeline.experiments import digits, experiment_named, ptb
@@ -35,10 +37,10 @@ OF_THE_SHELL = (
 LOOKING = ("list", "status", "top", "show", "diff", "tail", "experiments")
 
 
-def commands() -> list[str]:
+def commands(pages: Sequence[Path] = PAGES) -> list[str]:
     """What is typed in blocks of shell commands, and in the cells of tables; without comments."""
     lines = []
-    for page in PAGES:
+    for page in pages:
         text = page.read_text()
         found = [(block.start(), line) for block in FENCE.finditer(text) for line in block[1].splitlines()]
         rows = [(row.start(), cell) for row in ROW.finditer(text) for cell in TYPED.findall(row[0])]
@@ -139,6 +141,10 @@ def test_the_notebook_reads_a_run(workplace: Path, monkeypatch: pytest.MonkeyPat
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "cells.py"], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_reference_of_commands_is_that_of_the_command_line() -> None:
+    assert (ROOT / "docs/commands.md").read_text() == command_reference(), "write it again: make docs/commands.md"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -11,6 +11,7 @@ from conftest import search_table, type_in, write_table
 
 from pipeline.comparison import comparison_text, differences, points_of, top_means
 from pipeline.run_paths import RunPaths
+from pipeline.table_reference import COMPARISON
 
 
 def compare(table: Path, folder: Path, *more: str, expected: int = 0) -> str:
@@ -33,6 +34,7 @@ def test_a_comparison_leaves_searches_a_table_and_plots(done: tuple[Path, Path, 
     assert {path.name for path in folder.iterdir() if path.is_dir()} >= {"random-0", "random-1", "evolution-0"}
     frame = pd.read_parquet(folder / "comparison.parquet")
     pd.testing.assert_frame_equal(frame, pd.read_csv(folder / "comparison.csv"), check_dtype=False)
+    assert list(frame.columns) == [name for name, _, _ in COMPARISON], "as docs/tables.md says"
     assert frame[["top", "models"]].value_counts().to_dict() == {
         (top, models): 1 for top in (1, 5, 15) for models in (20, 40, 60)
     }

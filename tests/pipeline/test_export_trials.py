@@ -73,5 +73,10 @@ def test_tensorboard_shows_the_figures_of_trials_and_updates(finished_run: Path,
     assert [event.wall_time for event in rewards] == pytest.approx(results.ended_at.astype("int64") / 1e6)
     assert [event.value for event in events.Scalars("trial/best_reward")] == pytest.approx(results.reward.cummax())
     assert [event.value for event in events.Scalars("update/entropy")] == pytest.approx(updates.entropy.tolist())
+    type_in("export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events")
+    events.Reload()  # as a TensorBoard that is looking does
+    assert [event.step for event in events.Scalars("trial/reward")] == list(range(20)), "each trial once"
+    assert len(list((tmp_path / "events").iterdir())) == 1
+    (tmp_path / "events" / "mine.txt").touch()
     again = type_in("export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events", expected=2)
     assert "allowed is a new or an empty folder" in again

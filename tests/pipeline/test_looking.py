@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import type_in
+from made_up import BEGUN, made_up_run
 
+from pipeline.experiments import digits
 from pipeline.run_folder import driver_lock, open_run
 from pipeline.run_state import run_state
 from pipeline.seals import read_json, write_json
@@ -44,6 +46,15 @@ def test_a_run_under_way_tells_its_driver_and_its_time_left(running: Path) -> No
     assert state.state == "running" and state.owner is not None and state.owner.startswith("process ")
     assert state.seconds_left is not None and 0.3 < state.seconds_left / (busy / 2 * 9) < 3
     assert configuration.search.samples == 200
+
+
+def test_the_time_left_of_a_control_is_told_by_its_own_children(tmp_path: Path) -> None:
+    """The search's took 10 seconds, the control's take 20; 56 are to come on 4 workers."""
+    paths = made_up_run(tmp_path / "run", digits(), 96, control=40)
+    with driver_lock(paths):
+        os.utime(paths.owner, (0, 0))
+        state = run_state(paths.folder, now=BEGUN + 96 * 10 / 4 + 40 * 20 / 4)
+    assert state.seconds_left is not None and 0.9 < state.seconds_left / (56 * 20 / 4) < 1.1
 
 
 def test_the_best_trials_are_listed(finished_run: Path) -> None:

@@ -89,6 +89,13 @@ def test_the_first_child_of_a_worker_tells_little() -> None:
     assert 0.8 < estimate(0.25, durations, (), 2, 4) < 1.2
 
 
+@pytest.mark.parametrize("share", [tenth / 10 for tenth in range(1, 10)])
+def test_a_long_tail_is_told_from_a_tenth_to_the_end(share: float) -> None:
+    chance = random.Random(1)
+    durations = [chance.choice((1.0, 1.0, 1.0, 30.0)) for _ in range(1_600)]
+    assert 0.8 < estimate(share, durations, (), 8, 8) < 1.2
+
+
 def test_a_tail_of_long_children_is_not_forgotten() -> None:
     chance = random.Random(3)
     durations = [chance.choice((1.0, 1.0, 1.0, 30.0)) for _ in range(200)]

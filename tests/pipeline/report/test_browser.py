@@ -62,7 +62,7 @@ def chromium() -> str:
 
 
 def digits_with_control(folder: Path) -> RunPaths:
-    return made_up_run(folder, digits(), 96, control=True)
+    return made_up_run(folder, digits(), 96, control=96)
 
 
 def cells(folder: Path) -> RunPaths:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.configuration import Configuration
 from pipeline.run_folder import create_run
 from pipeline.run_paths import RunPaths
-from pipeline.tables import Tables
+from pipeline.tables import Tables, read_table
 from tasks.records import PolicyState, SampleRequest
 from tasks.settings import LANGUAGE_TASK
 from tasks.waves import sample_wave
@@ -21,15 +21,24 @@ FAILURE = "Traceback (most recent call last):\n  …\nRuntimeError: a child that
 
 
 def made_up_run(
-    folder: Path, configuration: Configuration, count: int, *, failing: int = 0, control: bool = False, depth: int = 4
+    folder: Path,
+    configuration: Configuration,
+    count: int,
+    *,
+    failing: int = 0,
+    control: int = 0,
+    depth: int = 4,
 ) -> RunPaths:
-    """A finished search of `count` children on 4 workers in waves of 8; each `failing`th one failed."""
+    """A finished search of `count` children of 10 seconds on 4 workers in waves of 8; each `failing`th one failed.
+
+    After it `control` children of 20 seconds of a search by chance that has as many to train.
+    """
     paths = create_run(folder, replace(configuration, search=replace(configuration.search, samples=count)))
     _fill(paths, configuration, count, failing, depth, seed=0)
     if control:
         search = replace(configuration.search, samples=count, policy="random", control=None)
         paths_of_control = create_run(paths.control.folder, replace(configuration, search=search))
-        _fill(paths_of_control, configuration, count, 0, depth, seed=1)
+        _fill(paths_of_control, configuration, control, 0, depth, seed=1)
     return paths
 
 
@@ -48,7 +57,11 @@ def _fill(paths: RunPaths, configuration: Configuration, count: int, failing: in
             }
         )  # fmt: skip
         failed = bool(failing) and trial % failing == failing - 1
-        results.append(result(trial, configuration, chance, "failed" if failed else "ok", (1 + trial / count) / 2))
+        status = "failed" if failed else "ok"
+        row = result(trial, configuration, chance, status, (1 + trial / count) / 2)
+        if seed:  # of a control, which begins when the search has ended
+            row |= {"seconds": 20.0, "ended_at": (BEGUN + 10 * paths_count(paths) // 4 + 20 * (1 + trial // 4)) * 10**6}
+        results.append(row)
     updates = [
         {
             "update": wave, "wave": wave, "replica": 0, "baseline": 0.1 + 0.3 * 8 * wave / count, "mean_reward": 0.3,
@@ -57,8 +70,15 @@ def _fill(paths: RunPaths, configuration: Configuration, count: int, failing: in
         }
         for wave in range(-(-count // 8))
     ]  # fmt: skip
+    paths.checkpoints.mkdir()
+    paths.checkpoint(len(updates)).touch()  # its name alone is looked at
     with closing(Tables(paths)) as tables:
         tables.append({"samples": samples, "results": results, "updates": updates})
+
+
+def paths_count(paths: RunPaths) -> int:
+    """Children of the search that a control belongs to."""
+    return read_table(RunPaths(paths.folder.parent), "results", ["trial_id"]).num_rows
 
 
 def result(trial: int, configuration: Configuration, chance: Random, status: str, level: float) -> dict[str, Any]:

@@ -32,7 +32,7 @@ TYPED = re.compile(r"`((?:make|wavenas) [^`]+)`")
 # What no command of wavenas stands behind
 OF_THE_SHELL = (
     "git clone … && cd wavenas", ". .venv/bin/activate", "make test", "make lint", "make test-slurm",
-    "make test-browser", "make bench", "make bench PART=scale",
+    "make test-browser", "make bench DATA=FOLDER", "make bench PART=scale",
 )  # fmt: skip
 LOOKING = ("list", "status", "top", "show", "diff", "tail", "experiments")
 

@@ -153,7 +153,8 @@ def _trial_lines(told: dict[str, Any]) -> list[str]:
         metric = f", {told['metric_text']}" if told["metric_text"] else ""
         cost = f"; {_count(result['parameters'])} parameters, {_count(result['flops'])} FLOPs"
         lines.append(f"{result['status']}{metric}, reward {result['reward']:.4g}{cost}")
-        lines.append(f"{result['seconds']:.1f} s on {result['worker']}, {result['attempts']} attempts")
+        tried = f"{result['attempts']} attempt{'s' * (result['attempts'] != 1)}"
+        lines.append(f"{result['seconds']:.1f} s on {result['worker']}, {tried}")
     lines += ["", told["description"], ""]
     if result and result["error"]:
         lines += ["error:", result["error"].strip(), ""]

@@ -15,6 +15,7 @@ import pytest
 from conftest import type_in
 from typer.main import get_command
 
+from pipeline.checks import check_configuration
 from pipeline.command_line import app
 from pipeline.command_reference import command_reference
 from pipeline.configuration import override
@@ -86,7 +87,10 @@ def check_settings(arguments: list[str]) -> None:
             for_translation(ptb()) if arguments[1] == "translation" else for_characters(ptb(), "small", None), settings
         )
     elif "table" not in named:
-        override(experiment_named(*named), settings)
+        policies = [f'search.policy="{value}"' for before, value in pairs if before == "--policy"]
+        configuration = override(experiment_named(*named), [*policies, *settings])
+        if named == ["digits"]:  # needs no data
+            check_configuration(configuration)
 
 
 def test_there_are_commands_to_look_at() -> None:

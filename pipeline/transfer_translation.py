@@ -29,7 +29,7 @@ from pipeline.transfer import (
     told,
     transfer_trial,
 )
-from tasks.settings import TRANSLATION_TASK, DataSettings
+from tasks.settings import TRANSLATION_TASK, DataSettings, LanguageSettings
 from tasks.translation_child import HeldOutPairs, Translations, translate_held_out
 
 STAGE = "transfer_translation"
@@ -41,7 +41,7 @@ UNTESTED: Row = dict.fromkeys(
 def for_translation(configuration: Configuration) -> Configuration:
     """A run's configuration with what trains a translation model in place of its children's."""
     child = child_of_task(configuration, TRANSLATION_TASK)
-    return replace(configuration, child=child, data=DataSettings(dataset="text"))
+    return replace(configuration, child=child, data=DataSettings(dataset="text"), language=LanguageSettings())
 
 
 def transfer_to_translation(

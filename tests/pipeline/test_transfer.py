@@ -11,12 +11,14 @@ from conftest import type_in
 
 from models.language_model import count_parameters
 from models.presets import nascell
+from pipeline.checks import check_configuration
 from pipeline.errors import UserError
-from pipeline.experiments import ptb
+from pipeline.experiments import ptb, ptb_small
 from pipeline.transfer import add_test, bits
 from pipeline.transfer_characters import for_characters
-from pipeline.transfer_translation import bleu
+from pipeline.transfer_translation import bleu, for_translation
 from tasks.language_child import hidden_units_of
+from tasks.settings import LanguageSettings
 
 LINES = [
     " ".join("abcdefghijkl"[(7 * line + 5 * place**2) % 12] for place in range(1 + line % 4)) for line in range(24)
@@ -233,3 +235,9 @@ def test_models_of_characters_are_those_of_table_3(size: str, parameters: float)
     assert (language.batch_size, language.steps) == (32, 100)
     assert (language.recurrent_dropout, language.input_dropout, language.output_dropout) == (0.2, 0.5, 0.5)
     assert language.shared_embeddings is False and language.rate_divisor == 1
+
+
+def test_a_cell_of_a_small_search_can_be_translated_with() -> None:
+    """The search's own settings of language models mean nothing to a translation model."""
+    assert ptb_small().language != LanguageSettings()
+    check_configuration(for_translation(ptb_small()))

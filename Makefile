@@ -1,7 +1,7 @@
 # WaveNAS. `make run` searches, `make test` tests; each first makes the virtual environment it needs.
 #   make run   [EXPERIMENT=digits] [CLUSTER=local] [SITE=FILE] [RUN=NAME] [DATA=FOLDER] [ARGS='--set section.key=value …']
 #   make resume RUN=NAME [CLUSTER=…] [SITE=…]    make report RUN=NAME    make status RUN=NAME    make bench [PART=…] [DATA=FOLDER]
-#   make verify RUN=NAME    make repair RUN=NAME
+#   make verify RUN=NAME    make repair RUN=NAME    make trust RUN=NAME
 #   make final RUN=NAME    make ablate RUN=NAME    make compare EXPERIMENT=digits [SEEDS=5]
 #   make all-stages EXPERIMENT=digits [RUN=NAME] [SEEDS=5] [PAIRS=FOLDER]
 #   make transfer RUN=NAME [TO=characters] [DATA=FOLDER]    make transfer RUN=NAME TO=translation DATA=FOLDER
@@ -13,7 +13,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair final ablate transfer compare all-stages test test-faults test-gpu test-slurm test-browser test-docs bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair trust final ablate transfer compare all-stages test test-faults test-gpu test-slurm test-browser test-docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,7 +37,7 @@ doctor: $(READY)
 	@$(BIN)/python -m pipeline doctor --experiment $(EXPERIMENT) $(WHERE) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 resume final ablate: WHICH = $(WHERE) $(ARGS)
-resume report status verify repair final ablate: $(READY)
+resume report status verify repair trust final ablate: $(READY)
 	@$(if $(RUN),,echo "error: which run? $@ needs RUN=NAME, a folder in runs/" >&2; exit 2)
 	@$(BIN)/python -m pipeline $@ runs/$(RUN) $(WHICH)
 

@@ -110,7 +110,10 @@ class SearchSpace:
 
     @cached_property
     def _generator_function(self) -> Callable[..., Decisions]:
-        return load_function(self.function)
+        function = load_function(self.function)
+        if not inspect.isgeneratorfunction(function):  # anything else would be called, whatever it does
+            raise ValueError(f"{self.function!r} is not a generator function, which yields decisions")
+        return function
 
     def paths(self, depth: int, count: int) -> list[Path]:
         """`count` architectures to be drawn, none of whose decisions has been taken."""

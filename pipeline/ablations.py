@@ -56,7 +56,7 @@ def run_ablations(folder: Path, configuration: Configuration, console: Console, 
     check_configuration(configuration)
     data_path = prepare_data(configuration.data, paths.prepared_data)
     variants = variants_of(configuration, best)
-    with open_study(paths, configuration, "ablations", console) as study:
+    with open_study(paths, configuration, "ablations", console, data_path) as study:
         planned = list(_trainings(paths, configuration, data_path, best, variants))
         study.say(
             f"{len(variants)} networks, each from {configuration.ablations.seeds} seeds, are {len(planned)} trainings;"

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from pipeline.checks import check_configuration
-from pipeline.configuration import Configuration
+from pipeline.configuration import Configuration, setting_differences, to_dict
 from pipeline.console import say
 from pipeline.driver import resume_run, start_run
 from pipeline.errors import UserError
@@ -90,8 +90,10 @@ def _finish(place: Path, configuration: Configuration) -> bool:
         start_run(place, configuration, quiet)
         return True
     paths, settled = open_run(place)
-    if replace(settled, cluster=configuration.cluster) != configuration:
-        raise UserError(f"{place}: a search with other settings; choose another folder, or the settings it has")
+    if other := setting_differences(to_dict(replace(settled, cluster=configuration.cluster)), to_dict(configuration)):
+        raise UserError(
+            f"{place}: a search with other settings: {'; '.join(other)}; choose another folder, or the settings it has"
+        )
     if is_finished(paths, settled):
         return False
     resume_run(place, configuration, quiet)

@@ -4,6 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from textwrap import shorten
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -90,6 +91,25 @@ def with_settings(configuration: Configuration, settings: Mapping[str, Any], sou
                 raise UserError(f"{source} {key}: {part} is a value, not a section")
         target[name] = value
     return from_dict(data, source)
+
+
+def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings, as JSON data, in which two configurations differ, in words."""
+    old, new = flat(before), flat(now)
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    return [f"{name} was {_short(old.get(name))} and would be {_short(new.get(name))}" for name in names]
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by `section.key`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _short(value: Any) -> str:
+    return shorten(repr(value), 60)
 
 
 def parse_value(text: str) -> Any:

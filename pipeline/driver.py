@@ -31,6 +31,7 @@ from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
 from pipeline.time_left import FEW, Child
+from pipeline.trust import foreign_code, refuse_foreign_code, trust
 from pipeline.verification import refuse_damage
 from pipeline.waves import run_waves
 
@@ -41,7 +42,10 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
     if RunPaths(folder).config.exists():
         create_run(folder, configuration)  # says why not
     data_path = prepare_data(configuration.data, RunPaths(folder).prepared_data)
-    _drive(create_run(folder, configuration), configuration, data_path, console)
+    paths = create_run(folder, configuration, data_path)
+    if foreign_code(configuration):
+        trust(paths)
+    _drive(paths, configuration, data_path, console)
 
 
 def resume_run(folder: Path, configuration: Configuration, console: Console, accept_changes: bool = False) -> None:
@@ -50,6 +54,7 @@ def resume_run(folder: Path, configuration: Configuration, console: Console, acc
     `configuration` is the run's own, but for its cluster, which no result depends on.
     """
     paths = RunPaths(folder)
+    refuse_foreign_code(paths, configuration)
     check_configuration(configuration)
     data_path = prepare_data(configuration.data, paths.prepared_data)
     _drive(paths, configuration, data_path, console, accept_changes)
@@ -59,7 +64,7 @@ def _drive(
     paths: RunPaths, configuration: Configuration, data_path: Path, console: Console, accept_changes: bool = False
 ) -> None:
     with driver_lock(paths), log_to(paths), terminated_as_interrupted():
-        for difference in check_changes(paths, accept_changes):
+        for difference in check_changes(paths, accept_changes, data_path):
             log.warning("accepted: %s", difference)
         try:
             _search_all(paths, configuration, data_path, console)

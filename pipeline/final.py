@@ -38,7 +38,7 @@ def run_final(folder: Path, configuration: Configuration, console: Console, retr
     stage = FinalStage(configuration, paths, finished_search(paths, configuration))
     stage.check()
     data_path = prepare_data(configuration.data, paths.prepared_data)
-    with open_study(paths, configuration, "final", console) as study:
+    with open_study(paths, configuration, "final", console, data_path) as study:
         if (tested := row_of_test(study.rows)) is not None:
             study.say(f"{opened_text(tested).capitalize()}; it is not opened again.")
         grid = list(stage.grid(data_path))

@@ -20,6 +20,7 @@ from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
 from pipeline.summary import summarise
 from pipeline.tables import read_table
+from pipeline.trust import refuse_foreign_code
 from tasks.child_checkpoint import EACH_EPOCH
 from tasks.language_child import build_model, hidden_units_of
 from tasks.records import Training
@@ -39,6 +40,7 @@ def best_trial(paths: RunPaths) -> int:
 
 def drawn_architecture(paths: RunPaths, configuration: Configuration, trial_id: int) -> Any:
     """The architecture of a trial as its space returns it. Raises UserError where there is no such trial."""
+    refuse_foreign_code(paths, configuration)
     return decode(configuration, sample_of(paths, trial_id))
 
 
@@ -47,6 +49,7 @@ def build_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
 
     Raises UserError where there is no such trial, for tasks of a user's own, and where a text's files are missing.
     """
+    refuse_foreign_code(paths, configuration)
     sample = sample_of(paths, trial_id)
     words = vocabulary(paths, configuration)
     with torch.random.fork_rng(devices=[]):
@@ -79,6 +82,7 @@ def train_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
 
     Raises UserError where it does not end well.
     """
+    refuse_foreign_code(paths, configuration)
     data_path = prepare_data(configuration.data, paths.prepared_data)
     trial = trial_of(configuration, paths, data_path, sample_of(paths, trial_id))
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
+from pipeline.foreign_code import without_foreign_code
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
@@ -153,13 +154,13 @@ class Run:
         """What was found, in words."""
         from pipeline.summary import summary_text
 
-        return summary_text(self.paths, self.configuration)
+        return summary_text(self.paths, without_foreign_code(self.configuration))
 
     def report(self) -> list[Path]:
         """Write the report, which replaces an earlier one; its files."""
         from pipeline.report import write_report
 
-        return write_report(self.paths, self.configuration)
+        return write_report(self.paths, without_foreign_code(self.configuration))
 
 
 def read_comparison(folder: Path) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.configuration import Configuration, from_dict, to_dict
+from pipeline.configuration import Configuration, from_dict, setting_differences, to_dict
 from pipeline.errors import DamagedError, DiskError, UserError
 from pipeline.provenance import made_with
 from pipeline.run_paths import RunPaths
@@ -21,16 +21,19 @@ from pipeline.seals import read_json, write_json
 FORMAT = 4
 
 
-def create_run(folder: Path, configuration: Configuration) -> RunPaths:
-    """Make a run folder. Raises UserError where there is a run already."""
+def create_run(folder: Path, configuration: Configuration, data_path: Path | None = None) -> RunPaths:
+    """Make a run folder; `data_path` has its prepared data. Raises UserError where there is a run already."""
     paths = RunPaths(folder)
     if paths.config.exists():
+        other = setting_differences(read_json(paths.config).get("configuration", {}), to_dict(configuration))
+        told = f", whose settings are others: {'; '.join(other)}" if other else ""
         raise UserError(
-            f"{folder} already holds a run; go on with it by `{resume_command(folder)}`, or choose another with --run"
+            f"{folder} already holds a run{told}; go on with it by `{resume_command(folder)}`, or choose another with"
+            " --run"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"format": FORMAT, "configuration": to_dict(configuration), **made_with()}
+        content = {"format": FORMAT, "configuration": to_dict(configuration), **made_with(configuration, data_path)}
         write_json(paths.config_copy, content)
         write_json(paths.config, content)
     except OSError as error:
@@ -64,7 +67,21 @@ def _read_config(path: Path) -> dict[str, Any]:
             content = {}
         if isinstance(content, dict) and "sha256" not in content and content.get("format", FORMAT) != FORMAT:
             return content
-        raise DamagedError(f"{error}; `{command('repair', path.parent)}` puts its copy in its place") from error
+        repair = command("repair", path.parent)
+        raise DamagedError(
+            f"{error}{_changed_by_hand(path, content)}; `{repair}` puts its copy in its place"
+        ) from error
+
+
+def _changed_by_hand(path: Path, content: Any) -> str:
+    """What a config.json says otherwise than its copy, where both can be read."""
+    try:
+        other = setting_differences(
+            read_json(RunPaths(path.parent).config_copy)["configuration"], content["configuration"]
+        )
+    except (OSError, DamagedError, KeyError, TypeError, AttributeError):
+        return ""
+    return f" (beside its copy: {'; '.join(other)})" if other else ""
 
 
 def resume_command(folder: Path) -> str:

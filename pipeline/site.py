@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.configuration import Configuration, from_dict, override, to_dict
+from pipeline.configuration import Configuration, from_dict, override, setting_differences, to_dict
 from pipeline.errors import UserError
 
 
@@ -38,7 +38,9 @@ def with_other_cluster(
     """The configuration of a run to be resumed, on another cluster. All else is settled: its results depend on it."""
     for assignment in assignments:
         if not assignment.strip().startswith("cluster."):
-            raise UserError(f"--set {assignment}: allowed for a run that has begun is cluster.KEY=VALUE alone")
+            other = setting_differences(to_dict(configuration), to_dict(override(configuration, [assignment])))
+            told = f"; {'; '.join(other)}" if other else ""
+            raise UserError(f"--set {assignment}: allowed for a run that has begun is cluster.KEY=VALUE alone{told}")
     options = [f'{key}="{value}"' for key, value in cluster_options(cluster).items()]
     return override(with_site(configuration, site), [*options, *assignments])
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.configuration import Configuration, to_dict
+from pipeline.configuration import Configuration, flat, to_dict
 from pipeline.errors import UserError
 from pipeline.foreign_code import without_foreign_code
 from pipeline.progress import format_reward, format_seconds
@@ -136,17 +136,7 @@ def figures_of(state: RunState) -> dict[str, Any]:
 
 def differing_settings(configurations: list[Configuration]) -> dict[str, list[Any]]:
     """The settings in which runs differ, by name; None where a run has no such setting."""
-    flat = [_flat(to_dict(configuration)) for configuration in configurations]
-    names = sorted({name for settings in flat for name in settings})
-    values = {name: [settings.get(name) for settings in flat] for name in names}
+    all_settings = [flat(to_dict(configuration)) for configuration in configurations]
+    names = sorted({name for settings in all_settings for name in settings})
+    values = {name: [settings.get(name) for settings in all_settings] for name in names}
     return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,7 @@ from pipeline.console import say
 from pipeline.driver import terminated_as_interrupted
 from pipeline.errors import UserError
 from pipeline.progress import format_seconds, log, log_to
+from pipeline.provenance import check_changes
 from pipeline.rows import Row, result_row
 from pipeline.run_folder import driver_lock
 from pipeline.run_paths import RunPaths
@@ -185,14 +187,23 @@ class Study:
 
 
 @contextmanager
-def open_study(paths: RunPaths, configuration: Configuration, stage: str, console: Console) -> Iterator[Study]:
+def open_study(
+    paths: RunPaths,
+    configuration: Configuration,
+    stage: str,
+    console: Console,
+    data_path: Path | None = None,
+) -> Iterator[Study]:
     """Hold the run folder for a stage, and make its report again in the end.
 
-    Raises UserError where another driver holds it.
+    `data_path` has the data of the run where the stage trains on them too. Raises UserError where another driver holds
+    it, and for code, packages or data that are not those of the run.
     """
     with ExitStack() as resources:
         for context in (driver_lock(paths), log_to(paths), terminated_as_interrupted()):
             resources.enter_context(context)
+        if paths.config.exists():  # a transfer may be to any folder
+            check_changes(paths, accept=False, data_path=data_path)
         study = Study(paths, configuration, stage, console, resources)
         try:
             yield study

@@ -14,6 +14,7 @@ from pipeline.networks import child_network, decode, load_into, sample_of, vocab
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
+from pipeline.trust import refuse_foreign_code
 from tasks.settings import SpaceSettings
 
 
@@ -48,6 +49,7 @@ def trained_network(paths: RunPaths, configuration: Configuration, row: Row) -> 
 
     Raises UserError where the weights are gone, or others.
     """
+    refuse_foreign_code(paths, configuration)
     settled = with_settings(configuration, json.loads(row["settings"]), "final")
     settled = replace(settled, space=widened(settled.space, row["more_filters"]))
     architecture = decode(settled, sample_of(paths, row["trial_id"]))

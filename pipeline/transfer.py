@@ -23,6 +23,7 @@ from pipeline.run_paths import RunPaths
 from pipeline.search import is_finished
 from pipeline.study import Study
 from pipeline.summary import architecture_of, summarise
+from pipeline.trust import refuse_foreign_code
 from tasks.records import Trial
 from tasks.seeds import derive_seed
 from tasks.settings import ChildSettings, SpaceSettings
@@ -167,7 +168,9 @@ def open_folder(folder: Path, given: str | None) -> tuple[RunPaths, Configuratio
     """
     paths = RunPaths(folder)
     if given is None or paths.config.exists():
-        return open_run(folder)
+        paths, configuration = open_run(folder)
+        refuse_foreign_code(paths, configuration)
+        return paths, configuration
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -129,6 +129,12 @@ def assert_replayable(folder: Path) -> None:
         assert np.array_equal(state.policy.parameters[name], weight), name
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_states(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Which runs are trusted is not kept in the home of who tests."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.getbasetemp() / "states")
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny search that nothing disturbed, for all processes that test. Not to be changed."""

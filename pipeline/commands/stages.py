@@ -90,11 +90,14 @@ def _open(
     from pipeline.foreign_code import find_own_modules
     from pipeline.run_folder import open_run
     from pipeline.site import with_other_cluster
+    from pipeline.trust import refuse_foreign_code
 
     find_own_modules()
     of_stage = [assignment for assignment in assignments if assignment.strip().startswith(f"{section}.")]
     others = [assignment for assignment in assignments if assignment not in of_stage]
-    configuration = with_other_cluster(open_run(folder)[1], site, cluster, others)
+    paths, settled = open_run(folder)
+    refuse_foreign_code(paths, settled)
+    configuration = with_other_cluster(settled, site, cluster, others)
     return override(with_settings(configuration, given, "option"), of_stage), Console()
 
 

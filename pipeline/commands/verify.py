@@ -1,4 +1,4 @@
-"""`wavenas verify` and `wavenas repair`: whether a run folder is whole, and what to do where it is not."""
+"""`wavenas verify`, `repair` and `trust`: whether a run folder is whole, and may have run what it names."""
 
 import typer
 
@@ -9,6 +9,7 @@ from pipeline.exit_codes import exit_codes
 def register(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(repair)
+    app.command()(trust)
 
 
 def verify(folder: RunFolder) -> None:
@@ -35,3 +36,17 @@ def repair(folder: RunFolder) -> None:
 
         for line in repair_run(folder):
             typer.echo(line)
+
+
+def trust(folder: RunFolder) -> None:
+    """Let a run of someone else have its own modules imported, with all that they do; look at them first."""
+    with exit_codes():
+        from pipeline import trust
+        from pipeline.run_folder import open_run
+
+        paths, configuration = open_run(folder)
+        if not (names := trust.foreign_code(configuration)):
+            typer.echo(f"{folder} names no code that is not of this project: there is nothing to be trusted.")
+            return
+        trust.trust(paths)
+        typer.echo(f"{folder} may have {' and '.join(names)} run, from now on, for you on this machine.")

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import search_table, type_in
+from torch import nn
 
+from pipeline import load_run
 from pipeline.configuration import to_dict
 from pipeline.datasets import DIGESTS, _digests
+from pipeline.errors import UserError
 from pipeline.run_folder import open_run
 from pipeline.seals import read_json, seal_parquet, write_json
 from tasks import table_child
@@ -24,6 +28,7 @@ from tasks.child_checkpoint import ChildCheckpoint
 from tasks.records import Trial
 from tasks.sealed import seal
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
+from tasks.weights import load_weights
 
 
 class Touch:
@@ -57,12 +62,35 @@ def plain_pickles(content: object) -> list[bytes]:
     return [*forms, old.getvalue()]
 
 
+LOOKING = (
+    ("status",), ("status", "--json"), ("verify",), ("report",), ("list",), ("top",), ("show", "0"), ("diff",),
+    ("tail",), ("export-trials",),
+)  # fmt: skip
+
+
 def look(run: Path, touched: Path, *, resumed: int) -> None:
     """Every command that reads a run."""
-    for command in ("status", "verify", "report", "repair"):
-        code = type_or_code(command, run)
-        assert code in (0, 1, 2) and not touched.exists(), command
+    for command in (*LOOKING, ("repair",)):
+        type_look(run, *command)
+        assert not touched.exists(), command
+    with suppress(UserError, ValueError, KeyError):
+        read_all(run)
+    assert not touched.exists(), "load_run"
     assert type_or_code("resume", run) == resumed and not touched.exists()
+
+
+def type_look(run: Path, command: str, *more: str) -> int:
+    where = {"list": [run.parent], "diff": [run, run]}.get(command, [run])
+    return type_or_code(command, *where, *more)
+
+
+def read_all(run: Path) -> None:
+    """What a notebook reads of a run, but for architectures and networks."""
+    opened = load_run(run)
+    for name in ("samples", "results", "epochs", "updates"):
+        opened.table(name)
+    opened.summary()
+    opened.report()
 
 
 def type_or_code(*arguments: str | Path) -> int:
@@ -111,6 +139,8 @@ def test_a_prepared_array_with_code_is_not_loaded(run: Path, tmp_path: Path) -> 
     (folder,) = (tmp_path / ".prepared").glob("table-*")
     np.save(folder / "keys.npy", np.array([Touch(tmp_path / "touched")], dtype=object), allow_pickle=True)
     (folder / DIGESTS).write_text(_digests(folder))  # the stranger knows of digests
+    for file in ("config.json", "config.copy.json"):
+        write_json(run / file, {name: value for name, value in read_json(run / file).items() if name != "data"})
     table_child._metrics.cache_clear()
     shutil.rmtree(run / "checkpoints")
     shutil.rmtree(run / "results")
@@ -140,22 +170,82 @@ def test_a_journal_with_anything_in_it_is_json(run: Path, tmp_path: Path) -> Non
     look(run, tmp_path / "touched", resumed=0)
 
 
-@pytest.mark.parametrize("name", ["harmful:space", "os:mkdir", "timeit:timeit", "models.space:importlib"])
-def test_looking_at_a_run_imports_nothing_that_it_names(
-    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+NAMES = ["harmful:space", "subprocess:Popen", "os:mkdir", "timeit:timeit"]
+OURS = ["models.space:importlib", "models.space:load_function"]  # that are no spaces
+
+
+@pytest.fixture
+def named(request: pytest.FixtureRequest, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run of a stranger who names a function, with options by which it would touch a file."""
+    touched = tmp_path / "touched"
     for folder in (tmp_path, run):
-        (folder / "harmful.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'touched')!r})\n")
+        (folder / "harmful.py").write_text(f"import os\nos.mkdir({str(touched)!r})\n")
     monkeypatch.chdir(tmp_path)
+    options = {
+        "subprocess:Popen": {"args": ["mkdir", str(touched)]},
+        "timeit:timeit": {"setup": f"import os; os.mkdir('{touched}')"},
+    }
     configuration = to_dict(open_run(run)[1])
-    configuration["space"] = {"function": name, "options": {"setup": f"import os; os.mkdir('{tmp_path}/touched')"}}
-    configuration["child"]["task"] = name
+    configuration["space"] = {"function": request.param, "options": options.get(request.param, {})}
+    configuration["child"]["task"] = request.param
     for file in ("config.json", "config.copy.json"):
         write_json(run / file, {**read_json(run / file), "configuration": configuration})
-    for command in ("status", "verify", "repair", "report"):
-        type_in(command, run)
+    return run
+
+
+@pytest.mark.parametrize("named", [*NAMES, *OURS], indirect=True)
+def test_looking_at_a_run_imports_nothing_that_it_names(named: Path, tmp_path: Path) -> None:
+    for command in (*LOOKING, ("repair",)):
+        assert type_look(named, *command) == 0, command
         assert not (tmp_path / "touched").exists(), command
-    assert "accuracy 0." in (run / "report" / "summary.txt").read_text()
+    read_all(named)
+    assert not (tmp_path / "touched").exists()
+    assert "accuracy 0." in (named / "report" / "summary.txt").read_text()
+
+
+@pytest.mark.parametrize("named", NAMES, indirect=True)
+def test_going_on_with_a_run_imports_nothing_that_it_names_unless_it_is_trusted(named: Path, tmp_path: Path) -> None:
+    goings = [("resume",), ("final",), ("ablate",), ("export", "--to", str(tmp_path / "out"))]
+    goings += [("export", "--train", "--to", str(tmp_path / "out"))]
+    for command, *more in goings:
+        output = type_in(command, named, *more, expected=2)
+        assert "names code that is not of this project" in output and "trust" in output, command
+        assert not (tmp_path / "touched").exists(), command
+    assert "names code" in type_in("transfer", "characters", named, "--cell", "lstm", expected=2)
+    for read in (lambda: load_run(named).architecture(0), lambda: load_run(named).build(0)):
+        with pytest.raises(UserError, match="names code that is not of this project"):
+            read()
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("named", ["harmful:space"], indirect=True)
+def test_what_is_trusted_is_one_config_json(named: Path, tmp_path: Path) -> None:
+    assert "may have harmful:space and harmful:space run" in type_in("trust", named)
+    assert "names code" not in type_in("resume", named, expected=2)
+    assert (tmp_path / "touched").exists(), "it was meant to be imported now"
+    for file in ("config.json", "config.copy.json"):
+        content = read_json(named / file)
+        content["configuration"]["space"]["options"] = {"other": 1}
+        write_json(named / file, content)
+    assert "names code" in type_in("resume", named, expected=2)
+
+
+@pytest.mark.parametrize("named", OURS, indirect=True)
+def test_functions_of_ours_that_are_no_spaces_are_not_called(named: Path) -> None:
+    output = type_in("resume", named, expected=2)
+    assert "is not a function" in output or "is not a generator function" in output
+
+
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_weights_with_code_are_refused(form: int, small_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    content = plain_pickles({"w": Touch(tmp_path / "touched")})[form]
+    for written in (content, seal(content)):
+        path.write_bytes(written)
+        with pytest.raises(ValueError, match="not the weights of this network, or damaged"):
+            load_weights(str(path), nn.Linear(2, 2))
+        output = type_in("export", small_run, "--weights", path, "--to", tmp_path / "out", expected=2)
+        assert "cannot be read as weights" in output and not (tmp_path / "touched").exists()
 
 
 def test_no_checkpoint_has_a_pickle_in_it(run: Path) -> None:

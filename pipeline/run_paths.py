@@ -51,9 +51,14 @@ class RunPaths:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
+    @property
+    def children(self) -> Path:
+        """What children and trainings under way have learned so far."""
+        return self.folder / "children"
+
     def child_checkpoint(self, trial_id: int) -> Path:
         """What a long child has learned so far, until its result is in."""
-        return self.folder / "children" / f"trial-{trial_id:06d}.pt"
+        return self.children / f"trial-{trial_id:06d}.pt"
 
     def stage_journal(self, stage: str) -> Path:
         """The journal of a stage after the search."""
@@ -61,11 +66,16 @@ class RunPaths:
 
     def training_checkpoint(self, fingerprint: str) -> Path:
         """What a training of a stage has learned so far, until its row is there."""
-        return self.folder / "children" / f"training-{fingerprint}.pt"
+        return self.children / f"training-{fingerprint}.pt"
+
+    @property
+    def kept_weights(self) -> Path:
+        """Those of the trainings of stages."""
+        return self.folder / "weights"
 
     def weights(self, fingerprint: str) -> Path:
         """The weights that a training of a stage ended with."""
-        return self.folder / "weights" / f"{fingerprint}.pt"
+        return self.kept_weights / f"{fingerprint}.pt"
 
     @property
     def workers(self) -> Path:

@@ -13,6 +13,7 @@ from pipeline.held_out import row_of_test
 from pipeline.networks import child_network, decode, load_into, sample_of, vocabulary
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
+from pipeline.seals import check_archive
 from pipeline.tables import read_table
 from pipeline.trust import refuse_foreign_code
 from tasks.settings import SpaceSettings
@@ -56,5 +57,8 @@ def trained_network(paths: RunPaths, configuration: Configuration, row: Row) -> 
     words = vocabulary(paths, settled)
     with torch.random.fork_rng(devices=[]):
         network = child_network(architecture, settled, len(words))
-    load_into(network, paths.folder / row["weights"], f"training {row['training']}")
+    weights = paths.folder / row["weights"]
+    if weights.is_file():
+        check_archive(weights)
+    load_into(network, weights, f"training {row['training']}")
     return architecture, network.eval()

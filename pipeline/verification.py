@@ -15,7 +15,7 @@ from pipeline.recovery import replayable_state, taken_in
 from pipeline.run_folder import FORMAT, command, is_running, open_run
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
-from pipeline.seals import read_json
+from pipeline.seals import check_archive, read_json
 from pipeline.tables import part_files, read_part
 
 SHOWN = 5  # numbers of rows named in a finding
@@ -43,11 +43,19 @@ def verify_run(folder: Path) -> Iterator[Finding]:
 
 
 def refuse_damage(paths: RunPaths) -> None:
-    """Raise DamagedError where rows cannot be read. Checkpoints are left out: the tables make up for them."""
+    """Raise DamagedError where rows cannot be read. For checkpoints the tables make up, children's are begun anew, and
+    a search looks at no weights."""
+    made_up_for = (paths.checkpoints, paths.children, paths.kept_weights)
     for finding in examine_files(paths):
-        if finding.damaged is not None and finding.damaged.parent != paths.checkpoints:
+        if finding.damaged is not None and finding.damaged.parent not in made_up_for:
             repair = command("repair", paths.folder)
             raise DamagedError(f"{finding.what}: {finding.problem}; `{repair}` sets aside what is damaged")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folder of a run, or those of the searches in a comparison's."""
+    searches = sorted(config.parent for config in folder.glob("*/config.json"))
+    return searches if searches and not RunPaths(folder).config_copy.exists() else [folder]
 
 
 def run_at_rest(folder: Path) -> RunPaths:
@@ -79,6 +87,9 @@ def examine_files(paths: RunPaths) -> Iterator[Finding]:
             yield _look(part, lambda part, schema=schema: read_part(part, schema))
     for checkpoint in checkpoint_files(paths):
         yield _look(checkpoint, read_checkpoint)
+    for folder in (paths.children, paths.kept_weights):
+        for archive in sorted(folder.glob("*.pt")):
+            yield _look(archive, check_archive)
 
 
 def examine_tables(paths: RunPaths, configuration: Configuration) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.port, self._target = free_port(), target
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._open: list[socket.socket] = []
         self.mend()
 
@@ -31,6 +33,13 @@ class Proxy:
             end.close()
         self._open.clear()
 
+    def stall(self) -> None:
+        """Carry nothing, and say nothing of it, until it flows again."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        self._flowing.set()
+
     def _accept(self, server: socket.socket) -> None:
         with contextlib.suppress(OSError):  # it was cut
             while True:
@@ -38,13 +47,13 @@ class Proxy:
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
 
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while content := source.recv(65_536):
-            sink.sendall(content)
-    for end in (source, sink):
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            while content := source.recv(65_536):
+                self._flowing.wait()
+                sink.sendall(content)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

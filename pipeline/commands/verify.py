@@ -13,20 +13,25 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(folder: RunFolder) -> None:
-    """Check every file of a run, and that its tables agree with each other and with its checkpoints."""
+    """Check every file of a run, or of a comparison's searches, and that tables and checkpoints agree."""
     with exit_codes():
-        from pipeline.verification import verify_run
+        from pipeline.run_folder import command
+        from pipeline.verification import runs_in, verify_run
 
-        problems = 0
-        for finding in verify_run(folder):
-            problems += finding.problem is not None
-            typer.echo(f"ok   {finding.what}" if finding.problem is None else f"BAD  {finding.what}: {finding.problem}")
-        if problems:
-            from pipeline.run_folder import command
-
-            typer.echo(f"{problems} of these are wrong. `{command('repair', folder)}` sets aside what is damaged.")
+        damaged = False
+        for run in runs_in(folder):
+            problems = 0
+            for finding in verify_run(run):
+                problems += finding.problem is not None
+                problem = finding.problem
+                typer.echo(f"ok   {finding.what}" if problem is None else f"BAD  {finding.what}: {problem}")
+            if problems:
+                typer.echo(f"{problems} of these are wrong. `{command('repair', run)}` sets aside what is damaged.")
+            else:
+                typer.echo("The run is whole." if run == folder else f"{run} is whole.")
+            damaged |= problems > 0
+        if damaged:
             raise typer.Exit(1)
-        typer.echo("The run is whole.")
 
 
 def repair(folder: RunFolder) -> None:

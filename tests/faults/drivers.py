@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.journal import read_journal
+
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pipeline.command_line", "pipeline.driver", "distributed.dashboard.scheduler"])
 LONG = 24  # rows of a part, and of the journal
@@ -59,9 +61,16 @@ def exit_code(driver: Any) -> int:
 
 
 def ended_at(folder: Path) -> pd.Series:
-    """When the children of a run ended that count and are published."""
-    results = pd.read_parquet(folder / "results").set_index("trial_id")
-    return results.ended_at[results.status == "ok"]
+    """When the children of a run ended, in microseconds, that count and are published, or in the journal."""
+    ended: dict[int, tuple[str, int]] = {}
+    if any((folder / "results").glob("part-*.parquet")):
+        results = pd.read_parquet(folder / "results")
+        times = results.ended_at.astype("datetime64[us, UTC]").astype("int64")
+        ended |= dict(zip(results.trial_id, zip(results.status, times, strict=True), strict=True))
+    if (folder / "journal.jsonl").exists():
+        rows = [row for entry in read_journal(folder / "journal.jsonl")[0] for row in entry.get("results", [])]
+        ended |= {row["trial_id"]: (row["status"], row["ended_at"]) for row in rows}
+    return pd.Series({trial: at for trial, (status, at) in ended.items() if status == "ok"}, dtype="int64")
 
 
 def wait_until(condition: Callable[[], bool], what: str, driver: Any = None) -> None:

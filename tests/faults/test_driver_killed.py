@@ -27,6 +27,8 @@ COMMIT_POINTS = [
     *(Moment("pipeline.tables:Tables.publish", call, after) for call in (1, 3) for after in (False, True)),
     *(Moment("pipeline.tables:Tables.commit", call, after) for call in (1, 2) for after in (False, True)),
     *(Moment("pipeline.{mode}:save_checkpoint", 1, after) for after in (False, True)),
+    *(Moment("pipeline.checkpoints:write_atomically", 1, after) for after in (False, True)),
+    *(Moment("pipeline.journal:Journal.clear", 1, after) for after in (False, True)),
     *(Moment("numpy:savez", 1, after) for after in (False, True)),
     *(Moment("os:rename", call) for call in (3, 5, 7, 8, 9, 10)),
 ]
@@ -75,8 +77,8 @@ def test_a_driver_killed_at_any_moment_loses_nothing(
 
 
 def kill_at_each(moments: Sequence[Moment], folder: Path, mode: str, table: Path) -> pd.Series:
-    """Start a run and resume it, killed at each of the moments; when the children ended that were published then."""
-    kept = pd.Series()
+    """Start a run and resume it, killed at each of the moments; when the children ended that had ended by then."""
+    kept = pd.Series(dtype="int64")
     module = "waves" if mode == "waves" else "replicas"
     for number, moment in enumerate(moments):
         where = Moment(**{**vars(moment), "function": moment.function.format(mode=module)})
@@ -84,7 +86,27 @@ def kill_at_each(moments: Sequence[Moment], folder: Path, mode: str, table: Path
         output = folder.with_name(f"output-{number}.txt")
         command = ["resume", folder] if begun else start_command(folder, mode, table)
         assert drive(command, output, where) == -signal.SIGKILL, f"{number}, {where}: {output.read_text()}"
-        if any((folder / "results").glob("part-*.parquet")):
-            assert (ended_at(folder)[kept.index] == kept).all(), where
-            kept = ended_at(folder)
+        now = ended_at(folder)
+        assert (now[kept.index] == kept).all(), where
+        kept = now
     return kept
+
+
+OTHER_SEARCHES = {
+    "duplicates reused": ["search.duplicates=reuse"],
+    "evolution": ["search.policy=evolution", "evolution.population_size=20", "evolution.tournament_size=5"],
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_SEARCHES)
+def test_other_searches_killed_in_their_midst_lose_nothing(kind: str, tmp_path: Path) -> None:
+    sets = [part for setting in OTHER_SEARCHES[kind] for part in ("--set", setting)]
+    table, output = write_table(tmp_path), tmp_path / "output.txt"
+    assert drive([*start_command(tmp_path / "reference", "waves", table), *sets], output) == 0, output.read_text()
+    folder = tmp_path / "run"
+    command = [*start_command(folder, "waves", table), *sets]
+    for moment in (Moment("pipeline.tables:Tables.append", 60), Moment("pipeline.waves:save_checkpoint", 5)):
+        assert drive(command, output, moment) == -signal.SIGKILL, output.read_text()
+        command = ["resume", folder]
+    assert drive(command, output) == 0, output.read_text()
+    assert_same_run(folder, tmp_path / "reference")

@@ -3,10 +3,12 @@
 WAVENAS_SOAK sets the number of children: the paper's 12,800 unless told otherwise.
 """
 
+import json
 import os
 import random
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,8 @@ def test_a_long_run_with_faults_has_each_child_once_and_needs_no_more_at_its_end
         "cluster.processes=true",
         "cluster.workers=2",
         "search.replicas=8",
+        "child.timeout_minutes=0.1",
+        "child.grace_minutes=0.1",
     ]
     sets = [part for setting in settings for part in ("--set", setting)]
     command = ["run", "--experiment", "table", "--table", table, *columns, *sets, "--run", folder]
@@ -57,7 +61,8 @@ def test_a_long_run_with_faults_has_each_child_once_and_needs_no_more_at_its_end
         command = ["resume", folder]
     output = tmp_path / "output.txt"
     assert drive(command, output) == 0, output.read_text()
-    assert_each_child_once_and_as_its_seed_says(folder)
+    assert_each_child_once_and_as_its_seed_says(folder, table)
+    assert_waves_take_no_longer(folder)
     assert_flat(segments[-1])
 
 
@@ -71,13 +76,24 @@ def run_until(target: int, command: list[str | Path], folder: Path) -> list[Need
         if children >= next_kill:
             next_kill += NUM_CHILDREN // WORKER_KILLS
             found = worker_processes(driver.pid)
-            for worker in found if chance.random() < 0.1 else found[:1]:
-                worker.kill()
+            fate = chance.random()
+            for worker in found if fate < 0.1 else found[:1]:
+                if fate < 0.7:
+                    worker.kill()
+                else:
+                    stop_for_a_while(worker)
         needs.append(needs_of(process, children))
         time.sleep(0.5)
     driver.kill()
     assert exit_code(driver) == -signal.SIGKILL
     return needs
+
+
+def stop_for_a_while(worker: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        worker.suspend()
+        time.sleep(2)
+        worker.resume()
 
 
 def needs_of(process: psutil.Process, children: int) -> Needs:
@@ -88,7 +104,7 @@ def needs_of(process: psutil.Process, children: int) -> Needs:
         )
 
 
-def assert_each_child_once_and_as_its_seed_says(folder: Path) -> None:
+def assert_each_child_once_and_as_its_seed_says(folder: Path, table: Path) -> None:
     samples, results, updates = (pd.read_parquet(folder / name) for name in ("samples", "results", "updates"))
     everyone = list(range(NUM_CHILDREN))
     assert sorted(samples.trial_id) == sorted(results.trial_id) == everyone
@@ -96,7 +112,10 @@ def assert_each_child_once_and_as_its_seed_says(folder: Path) -> None:
     assert (updates.sort_values("wave").policy_version.diff().dropna() == 1).all()
     merged = results.merge(samples, on="trial_id", suffixes=("", "_drawn"))
     missing = '{"width": 1, "kind": "a", "skip": false}'  # of the table's rows
+    known = pd.read_parquet(table).groupby(["width", "kind", "skip"]).accuracy.mean()
     for row in merged.itertuples():
+        if row.status == "ok":
+            assert row.metric == pytest.approx(known[tuple(json.loads(row.architecture).values())], abs=1e-12)
         assert row.status == fate_of(row.seed, row.architecture == missing), f"trial {row.trial_id}: {row.error}"
 
 
@@ -109,7 +128,18 @@ def fate_of(seed: int, missing: bool) -> str:
         return "failed"
     if fate < 0.04:
         return "diverged"
+    if fate < 0.041:
+        return "timed_out"
     return "invalid" if missing else "ok"
+
+
+def assert_waves_take_no_longer(folder: Path) -> None:
+    """In the last quarter than in the first, by the clock."""
+    seconds = pd.read_parquet(folder / "updates").sort_values("wave").seconds
+    quarter = len(seconds) // 4
+    first, last = float(seconds[:quarter].median()), float(seconds[-quarter:].median())
+    print(f"waves: {first:.2f} s in the first quarter, {last:.2f} in the last")
+    assert last < 2 * first, "waves take longer as the run grows"
 
 
 def assert_flat(needs: list[Needs]) -> None:

@@ -50,9 +50,10 @@ def wait_for_children(driver: Any, folder: Path, count: int) -> None:
     wait_until(lambda: children_ended(folder) >= target, f"child {target}", driver)
 
 
-def test_workers_killed_one_by_one_and_all_at_once(undisturbed: Path, table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["waves", "async"])
+def test_workers_killed_one_by_one_and_all_at_once(mode: str, undisturbed: Path, table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with running(start_command(folder, table, *LOCAL), folder) as driver:
+    with running(start_command(folder, table, *LOCAL, "--set", f"search.mode={mode}"), folder) as driver:
         for number in range(3):
             wait_for_children(driver, folder, 10)
             found = wait_for_workers(driver.pid, 2, driver)
@@ -164,6 +165,22 @@ def test_a_connection_that_breaks_for_a_while_is_opened_again(undisturbed: Path,
                 wire.mend()
     assert_same_run(folder, undisturbed)
     assert "the connection to the scheduler was lost" in (folder / "run.log").read_text()
+
+
+def test_a_connection_that_stalls_for_a_while_holds_nothing_up_for_good(
+    undisturbed: Path, table: Path, tmp_path: Path
+) -> None:
+    folder, port = tmp_path / "run", free_port()
+    with scheduler(port), workers(port, 2):
+        wire = Proxy(port)
+        command = start_command(folder, table, "--cluster", f"tcp://127.0.0.1:{wire.port}")
+        with running(command, folder) as driver:
+            for seconds in (2.0, 10.0):
+                wait_for_children(driver, folder, 10)
+                wire.stall()
+                time.sleep(seconds)
+                wire.flow()
+    assert_same_run(folder, undisturbed)
 
 
 def test_a_scheduler_that_is_started_again_goes_on_with_the_run(undisturbed: Path, table: Path, tmp_path: Path) -> None:

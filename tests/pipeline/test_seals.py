@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from models.evolution import Individual
 from pipeline.checkpoints import SearchState, read_checkpoint, save_checkpoint
@@ -22,6 +23,7 @@ from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
 from pipeline.tables import Tables, read_part
 from tasks.records import Moments, PolicyState
+from tasks.weights import load_weights, save_weights
 
 UPDATE = {"update": 0, "wave": 0, "replica": 0, "mean_reward": 0.5}
 
@@ -54,7 +56,20 @@ def config(folder: Path) -> Path:
     return folder / "run" / "config.json"
 
 
+def weights(folder: Path) -> Path:
+    save_weights(str(folder / "weights.pt"), nn.Linear(3, 2))
+    return folder / "weights.pt"
+
+
+def load(path: Path) -> None:
+    try:
+        load_weights(str(path), nn.Linear(3, 2))
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
+
+
 READERS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
+    "weights": (weights, load),
     "part": (part, lambda path: read_part(path, TABLES["updates"])),
     "checkpoint": (checkpoint, read_checkpoint),
     "config": (config, lambda path: open_run(path.parent)),

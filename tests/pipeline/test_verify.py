@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import assert_same_run, type_in
 from damaged_runs import STEPS, contents, flip, make_runs
+from torch import nn
 
 from pipeline.checkpoints import checkpoint_files
 from pipeline.run_folder import driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
 from pipeline.tables import part_files, write_part
+from tasks.weights import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +129,30 @@ def test_neither_configuration_nor_copy_is_beyond_repair(run: Path) -> None:
     for name in ("config.json", "config.copy.json"):
         (run / name).write_text("{")
     assert "neither this nor its copy can be read" in type_in("repair", run, expected=2)
+
+
+def test_weights_and_checkpoints_of_children_are_looked_at_and_hold_no_search_up(run: Path, runs: Path) -> None:
+    damaged = [run / "weights" / "abc.pt", run / "children" / "trial-000050.pt"]
+    for path in damaged:
+        save_weights(str(path), nn.Linear(3, 2))
+    assert "BAD" not in type_in("verify", run)
+    for path in damaged:
+        flip(path, 500)
+    output = type_in("verify", run, expected=1)
+    assert all(f"BAD  {path}: " in output for path in damaged)
+    type_in("resume", run)
+    repaired = type_in("repair", run)
+    assert all(f"set aside {path}: " in repaired for path in damaged if path.parent.name == "weights")
+    assert_same_run(run, runs / "reference")
+
+
+def test_verify_goes_over_the_searches_of_a_comparison(runs: Path, tmp_path: Path) -> None:
+    for name in ("controller-0", "random-0"):
+        shutil.copytree(runs / "run", tmp_path / name)
+    output = type_in("verify", tmp_path)
+    assert f"{tmp_path}/controller-0 is whole." in output and f"{tmp_path}/random-0 is whole." in output
+    flip(tmp_path / "random-0" / "config.json", 300)
+    output = type_in("verify", tmp_path, expected=1)
+    assert (
+        f"{tmp_path}/controller-0 is whole." in output and "BAD" in output and f"repair {tmp_path}/random-0" in output
+    )

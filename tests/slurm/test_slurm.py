@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, assert_same_run, dashboard_hosts, tiny_run, wavenas
+from conftest import TINY, assert_same_run, dashboard_hosts, skip_unless_it_must_run, tiny_run, wavenas
 from distributed import Client
 from distributed.security import Security
 from private_slurm import NoSlurmError, private_slurm
@@ -44,7 +44,7 @@ def slurm() -> Iterator[Path]:
                     patch.setenv(name, environment[name])
                 yield Path(folder)
         except NoSlurmError as error:
-            pytest.skip(f"no Slurm on this machine: {error}")
+            skip_unless_it_must_run(f"no Slurm on this machine: {error}")
 
 
 @pytest.fixture(scope="module")

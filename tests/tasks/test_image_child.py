@@ -17,7 +17,7 @@ from tasks.device import pick_device, prepare_process
 from tasks.image_child import build_network, evaluate, learning_rate_at, train_image_child
 from tasks.records import Training, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
-from tasks.weights import load_weights
+from tasks.weights import load_weights, save_weights
 
 NETWORK = ConvArchitecture((ConvLayer(3, 3, 8), ConvLayer(5, 5, 16, inputs=(0,))))
 
@@ -198,7 +198,7 @@ def test_an_interrupted_training_keeps_the_same_weights(
 
 
 def test_weights_of_another_network_are_refused(trial: Trial, tmp_path: Path) -> None:
-    torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pt")
+    save_weights(str(tmp_path / "weights.pt"), torch.nn.Linear(3, 1))
     network = build_network(NETWORK, trial, load_images(trial.data_path, trial.data, torch.device("cpu")))
     for name in ("weights.pt", "none.pt"):
         with pytest.raises(ValueError, match=f"{name}: not the weights of this network, or damaged"):

@@ -4,7 +4,10 @@ import copy
 import gc
 import math
 import weakref
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -126,3 +129,39 @@ def test_an_epoch_on_parts_of_the_columns_is_an_epoch_on_all(batch_size: int) ->
     assert not torch.allclose(weights[0], nn.utils.parameters_to_vector(model.parameters()))
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-5)
     assert told[1] == pytest.approx(told[0], rel=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_memory_of_a_gpu_that_holds_half_a_batch_is_enough(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", chance.integers(0, 256, (1_124, 3, 32, 32), dtype=np.uint8))
+    np.save(tmp_path / "labels.npy", chance.integers(0, 10, 1_124))
+    trial = replace(
+        trial_of("exhaust", batch_size=512, epochs=1),
+        child=ChildSettings(batch_size=512, epochs=1, reward_epochs=1),
+        space=SpaceSettings(options={"num_filters": [256, 8]}),
+        data=DataSettings(num_train=1_024, num_validation=100),
+        data_path=str(tmp_path),
+    )
+    whole, _ = memory_of(trial)
+    _, half = memory_of(replace(trial, micro_batches=2))
+    assert whole > 1.1 * half, "half a batch was meant to need less"
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((whole + half) / 2 / total)
+    try:
+        result = run_trial(trial)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert result.status == "ok" and result.training is not None, result.error
+    assert (result.attempts, result.training.micro_batch) == (2, 256)
+    assert "out of memory" in str(result.error) and "batches of 512" in str(result.error)
+
+
+def memory_of(trial: Trial) -> tuple[int, int]:
+    """What a child's tensors take at most, and what the allocator takes for them, in bytes."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    result = run_trial(trial)
+    assert (result.status, result.attempts) == ("ok", 1), result.error
+    return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()

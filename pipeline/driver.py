@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from pipeline.clock import Clock
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.datasets import prepare_data
-from pipeline.errors import UserError
+from pipeline.errors import DiskError, UserError
 from pipeline.failures import FailureWatch
 from pipeline.files import writing
 from pipeline.progress import Progress, log, log_to
@@ -44,7 +44,8 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
     data_path = prepare_data(configuration.data, RunPaths(folder).prepared_data)
     paths = create_run(folder, configuration, data_path)
     if foreign_code(configuration):
-        trust(paths)
+        with suppress(DiskError):  # without a home of its own, a resumption asks for `wavenas trust`
+            trust(paths)
     _drive(paths, configuration, data_path, console)
 
 

@@ -99,8 +99,8 @@ def _other_settings(paths: RunPaths, content: dict[str, Any]) -> list[str]:
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """In words: what numbers come from and is another now. What earlier versions did not record is no difference."""
-    pairs = [(name, before["packages"].get(name), now["packages"][name]) for name in DECISIVE]
-    pairs += [(f"code in {name}/", before["code"].get(name), now["code"][name]) for name in OURS]
+    pairs = [(name, before.get("packages", {}).get(name), now["packages"][name]) for name in DECISIVE]
+    pairs += [(f"code in {name}/", before.get("code", {}).get(name), now["code"][name]) for name in OURS]
     if "modules" in before:
         pairs += [(f"module {name}", before["modules"].get(name), digest) for name, digest in now["modules"].items()]
     if "data" in before and "data" in now:

@@ -93,7 +93,7 @@ def kill_at_each(moments: Sequence[Moment], folder: Path, mode: str, table: Path
 
 
 OTHER_SEARCHES = {
-    "duplicates reused": ["search.duplicates=reuse"],
+    "duplicates reused": ["search.duplicates=reuse", "search.max_failed_share=1"],
     "evolution": ["search.policy=evolution", "evolution.population_size=20", "evolution.tournament_size=5"],
 }
 

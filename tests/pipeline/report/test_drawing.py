@@ -39,7 +39,8 @@ def test_every_kind_of_layer_is_drawn() -> None:
         NormLayer("batch"),
     )
     shown = texts(network_figure(ConvArchitecture(layers, pool_after=(2,), learning_rate=0.1)))
-    assert "3×5, 8 filters, stride 2×1" in shown and "classifier, learning rate 0.1" in shown and "2×2 max" in shown
+    assert "3×5, 8 filters, stride 2×1" in shown and "classifier, rate 0.1" in shown
+    assert "2×2 max pooling, stride 2" in shown and "local contrast norm" in shown and "batch norm" in shown
 
 
 def test_the_papers_cell_is_drawn_as_a_tree() -> None:
@@ -94,8 +95,11 @@ def test_busy_workers_are_counted() -> None:
 
 
 def test_the_timeline_tells_how_busy_the_workers_were() -> None:
-    plot = plot_workers([row(0, end=5), row(1, end=10), row(2, "failed", end=10, worker="b")])
-    assert plot is not None and "75% of them were busy" in plot.caption and "Orange" in plot.caption
+    plot = plot_workers([row(0, end=5), row(1, end=20), row(2, "failed", end=10, worker="b")])
+    assert plot is not None and "each was 60% busy" in plot.caption, (
+        "a for 10 of 20 seconds, b, which came later, for 5 of 5"
+    )
+    assert "2 workers took part" in plot.caption and "Orange" in plot.caption
     many = plot_workers([row(n, end=10, worker=str(n)) for n in range(60)])
     assert many is not None and len(many.figure.axes) == 1
     assert plot_workers([{**row(0), "seconds": 0.0}]) is None
@@ -103,8 +107,11 @@ def test_the_timeline_tells_how_busy_the_workers_were() -> None:
 
 def test_costs_and_failures_are_told_by_class() -> None:
     rows = [row(0), row(1, "failed"), row(2, "lost", device=None), row(3, "failed")]
-    assert cost_rows([("mine", rows, 36)]) == [("mine", "4", "0.20 core-hours", "0.15 core-hours")]
-    assert cost_rows([("mine", [row(0, device="cuda")], 2)]) == [("mine", "1", "0.00 GPU-hours", "none")]
+    assert cost_rows([("mine", rows)], 36, 1) == [("mine", "4", "0.20 core-hours", "0.15 core-hours")]
+    on_gpus = [{**row(0, device="cuda:0"), "seconds": 7200.0}] * 2
+    assert cost_rows([("mine", on_gpus)], 2, 4) == [("mine", "2", "1.00 GPU-hours", "none")], (
+        "four children share a GPU"
+    )
     assert failure_rows(rows)[0] == ("failed", "2", "trial 1: ValueError: out of luck")
 
 

@@ -112,11 +112,11 @@ def part_files(folder: Path) -> list[Path]:
 def read_part(path: Path, schema: TableSchema, columns: Sequence[str] | None = None) -> pa.Table:
     """A part with the columns of its schema, and those alone. Raises DamagedError, naming the file."""
     try:
-        content = pa.BufferReader(check_parquet(path))
-        found = pq.read_schema(content)
-        if not found.equals(schema.arrow):
+        file = pq.ParquetFile(pa.BufferReader(check_parquet(path)))
+        if not file.schema_arrow.equals(schema.arrow):
             raise DamagedError(f"{path}: does not have the columns of table {schema.name} in this version")
-        table = pq.read_table(content, columns=columns)
+        # not in threads of Arrow's: one that lets go of Python's bytes while Python ends aborts the process
+        table = file.read(columns=columns, use_threads=False)
         table.validate(full=True)
     except (ValueError, pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read as Parquet: {error}") from error

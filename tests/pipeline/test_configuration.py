@@ -141,8 +141,8 @@ def test_help_texts_and_listing() -> None:
 
 def test_a_folder_that_holds_a_run_is_refused(finished_run: Path) -> None:
     output = type_in("run", "--run", finished_run, expected=2)
-    assert f"{finished_run} already holds a run; go on with it by `" in output
-    assert f"-m pipeline resume {finished_run}`" in output
+    assert f"{finished_run} already holds a run, whose settings are others: " in output
+    assert "search.samples" in output and f"-m pipeline resume {finished_run}`" in output
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

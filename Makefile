@@ -13,7 +13,7 @@ EXPERIMENT ?= digits
 READY := $(VENV)/.ready
 WHERE = $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(SITE),--site $(SITE))
 
-.PHONY: help setup run doctor resume report status verify repair trust final ablate transfer compare all-stages test test-faults test-gpu test-slurm test-browser test-docs bench lint format clean
+.PHONY: help setup run doctor resume report status verify repair trust final ablate transfer compare all-stages test test-slow test-faults test-gpu test-slurm test-browser test-docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -94,6 +94,10 @@ test-faults: $(READY)
 # A real Slurm of two small nodes on this machine, for as long as the tests take; needs root.
 test-slurm: $(READY)
 	$(BIN)/python -m pytest -m slurm -rs
+
+# What takes longer than the quick tier bears: a run looked at while it goes on, pages of the paper's size, measurements.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow
 
 # Every command of the documentation, in its order, on tiny settings.
 test-docs: $(READY)

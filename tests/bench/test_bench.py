@@ -93,6 +93,7 @@ def test_the_plain_network_computes_what_ours_does() -> None:
             torch.testing.assert_close(plain(images), ours(images), rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_networks_are_measured_by_turns_and_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAVENAS_DATA", raising=False)
     small = ConvArchitecture((ConvLayer(3, 3, 4, ()), ConvLayer(1, 1, 4, (0,)), ConvLayer(1, 1, 4, (0, 1))))
@@ -110,6 +111,7 @@ def test_networks_are_measured_by_turns_and_trained(monkeypatch: pytest.MonkeyPa
     assert rows["share of loading, shuffling and augmentation in an epoch"]["goal"] == "at most 5 %"
 
 
+@pytest.mark.slow
 def test_policies_find_the_best_rows_of_a_table(tmp_path: Path) -> None:
     rows = [{"layer_1": a, "layer_2": b, "accuracy": 0.3 + 0.1 * a + 0.05 * b} for a in range(4) for b in range(4)]
     pd.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
@@ -144,6 +146,7 @@ def test_parts_that_need_data_say_so_by_name(monkeypatch: pytest.MonkeyPatch) ->
     assert [row["what"] for row in throughput.measure()["summary"]] == ["cifar10_small", "ptb_small"]
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_measured_along_a_run() -> None:
     measured = pipeline.measure(waves=((2, 6),), marks=(1, 2, 4, 8), long_wave=2, repeats=1, peers=False)
     assert len(measured["decades"]) == 3 and min(measured["decades"]) > 0
@@ -197,6 +200,7 @@ def test_a_small_scale_is_searched() -> None:
     assert growth["median"] == pytest.approx(11) and growth["met"] is False
 
 
+@pytest.mark.slow
 def test_workers_that_a_machine_does_not_bear_are_absent() -> None:
     measured = scale.in_a_process(0, 16, "async", 0.05)  # a wave of none is refused
     assert measured["workers"] == 0 and "absent" in measured

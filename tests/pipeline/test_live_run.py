@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from conftest import children_ended, run_quietly, tiny_run, wavenas
 
+pytestmark = pytest.mark.slow
 TABLES = {"samples": "trial_id", "results": "trial_id", "updates": "update"}
 
 

@@ -119,6 +119,7 @@ def test_any_number_of_workers_gives_the_same_tables(workers: int, finished_run:
     assert_same_run(tmp_path / "run", finished_run)
 
 
+@pytest.mark.faults
 def test_killed_in_mid_wave_and_resumed_it_equals_a_run_never_killed(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_interrupted_it_prints_the_command_that_resumes_it(
     assert_same_run(folder, finished_run)
 
 
+@pytest.mark.faults
 def test_a_child_whose_worker_keeps_dying_is_lost(tmp_path: Path) -> None:
     task = "child.task=deadly_task:die_unless_first"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # workers find the module there
@@ -161,6 +163,7 @@ def test_a_child_whose_worker_keeps_dying_is_lost(tmp_path: Path) -> None:
     assert (updates.num_ok[0], updates.num_failed[0]) == (1, 1) and updates.mean_reward[0] == results.reward[0]
 
 
+@pytest.mark.faults
 def test_a_child_whose_worker_dies_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     few = ["search.samples=2", "search.children_per_replica=2", "child.epochs=8"]
     run_here(tmp_path / "reference", *few, *IN_THIS_PROCESS)

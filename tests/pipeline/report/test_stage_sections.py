@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from made_up import add_comparison, add_stage, made_up_run, stage_row
 
 from pipeline.configuration import Configuration, override
@@ -93,6 +94,7 @@ def test_costs_count_a_gpu_once_for_the_children_that_share_it() -> None:
     assert cost_rows([("final stage", on_cores)], threads=2, children_per_gpu=4)[0][2] == "2.00 core-hours"
 
 
+@pytest.mark.slow
 def test_a_report_of_the_papers_size_is_a_page_that_a_browser_takes(tmp_path: Path) -> None:
     count = 12_800
     paths = made_up_run(tmp_path / "run", override(digits(), ["search.control=none"]), count)

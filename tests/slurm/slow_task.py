@@ -31,8 +31,8 @@ def train_in_long_epochs(architecture: ConvArchitecture, trial: Trial) -> Traini
         epoch = quick(*arguments)
         return replace(epoch, seconds=epoch.seconds + float(os.environ["CHILD_SECONDS"]))
 
-    quick = image_child._run_epoch
-    with patch.object(image_child, "_run_epoch", run_epoch):
+    quick = image_child.run_epoch
+    with patch.object(image_child, "run_epoch", run_epoch):
         return train_image_child(architecture, trial)
 
 

@@ -24,23 +24,31 @@ FORMAT = 4
 def create_run(folder: Path, configuration: Configuration, data_path: Path | None = None) -> RunPaths:
     """Make a run folder; `data_path` has its prepared data. Raises UserError where there is a run already."""
     paths = RunPaths(folder)
-    if paths.config.exists():
-        other = setting_differences(read_json(paths.config).get("configuration", {}), to_dict(configuration))
-        told = f", whose settings are others: {'; '.join(other)}" if other else ""
-        raise UserError(
-            f"{folder} already holds a run{told}; go on with it by `{resume_command(folder)}`, or choose another with"
-            " --run"
-        )
+    _refuse_another(paths, configuration)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "configuration": to_dict(configuration), **made_with(configuration, data_path)}
-        write_json(paths.config_copy, content)
-        write_json(paths.config, content)
+        with driver_lock(paths):  # of those that start at once one makes the run
+            _refuse_another(paths, configuration)
+            write_json(paths.config_copy, content)
+            write_json(paths.config, content)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     except DiskError as error:
         raise UserError(str(error)) from error
     return paths
+
+
+def _refuse_another(paths: RunPaths, configuration: Configuration) -> None:
+    """Raise UserError where there is a run, with what its settings are otherwise."""
+    if not paths.config.exists():
+        return
+    other = setting_differences(read_json(paths.config).get("configuration", {}), to_dict(configuration))
+    told = f", whose settings are others: {'; '.join(other)}" if other else ""
+    raise UserError(
+        f"{paths.folder} already holds a run{told}; go on with it by `{resume_command(paths.folder)}`,"
+        " or choose another with --run"
+    )
 
 
 def open_run(folder: Path) -> tuple[RunPaths, Configuration]:

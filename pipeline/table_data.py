@@ -43,6 +43,8 @@ def _read(path: Path, columns: Sequence[str], reward: str) -> pd.DataFrame:
     names = [*columns, reward]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"column {', '.join(repeated)} is named twice among --columns and --reward")
+    if dotted := [name for name in columns if "." in name]:
+        raise UserError(f"{path}: column {', '.join(dotted)}: a name with a dot cannot be chosen by; rename it")
     if not path.is_file():
         raise UserError(f"{path}: no such file; --table takes a Parquet file with a row for each network")
     try:

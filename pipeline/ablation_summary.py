@@ -71,6 +71,8 @@ def ablation_text(configuration: Configuration, rows: Sequence[Row], already: Se
 
 
 def difference_text(better_by: float) -> str:
+    if better_by == 0:
+        return "as good"
     return f"{abs(better_by):.4g} {'better' if better_by > 0 else 'worse'}"
 
 

@@ -82,11 +82,12 @@ def toml(value: Any) -> str:
 
 
 def keys_of(given: list[str]) -> list[str]:
-    """Of assignments: the key, with its value where it is a setting; all of what is no assignment."""
+    """Of assignments: the key with its value, or with that of an item, where it is a setting; all of what is none."""
     parts = [assignment.partition("=") for assignment in given]
     keys = [".".join(part.strip() for part in key.split(".")) for key, equals, _ in parts if equals]
-    settings = [f"{key} = " if key in KEYS else f"unknown key {key.partition('.')[0]}" for key in keys]
-    return [*settings, *(key for key in keys if key not in KEYS), *(f"--set {assignment}" for assignment in given)]
+    settings = [f"{key}{end}" for key in keys if key in KEYS for end in (" = ", ".")]
+    unknown = [f"unknown key {key.partition('.')[0]}" for key in keys if key not in KEYS]
+    return [*settings, *unknown, *(key for key in keys if key not in KEYS), *(f"--set {assignment}" for assignment in given)]
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import KilledWorker
 
 from pipeline.attempt import Attempt, train_attempt
@@ -18,7 +20,7 @@ from tasks.settings import ChildSettings, RetrySettings
 log = logging.getLogger("wavenas")
 MEMORY_TOPIC = "worker-restart-memory"  # under which Dask tells of a process that it ends for its memory
 DEVICE_FAILURES = 3  # in a row, after which a worker is closed
-UNBEGUN = 3  # times that a child may meet workers that die before it has begun on enough of them
+UNBEGUN = 6  # times that a child may meet workers that die before it is known to have begun on enough of them
 AGAIN = 1  # priority of a child that is trained again: before those that wait for their first time
 
 
@@ -30,6 +32,8 @@ class Child:
     submitted: int = 0  # times
     begun: int = 0  # attempts, in all
     begun_here: int = 0  # and since it was submitted the last time: Dask begins it again when a worker dies
+    in_vain: int = 1  # of these, how many began with the same checkpoint, or none
+    kept_at: float | None = None  # when that was written
     unbegun: int = 0
     bound_to: frozenset[str] = frozenset()  # workers; none: any
     began_at: float = math.inf  # monotonic seconds
@@ -43,6 +47,9 @@ class Child:
         """An attempt has begun on a worker."""
         if self.begun_here:
             self.tell("lost_worker", "the worker died, or retired")
+            kept_at = _written_at(self.trial.checkpoint_path)
+            self.in_vain = self.in_vain + 1 if kept_at == self.kept_at else 1
+            self.kept_at = kept_at
         self.begun, self.begun_here, self.began_at = self.begun + 1, self.begun_here + 1, time.monotonic()
         self.address, self.worker, self.name = message["address"], message["process"], message["name"]
 
@@ -73,6 +80,7 @@ class Children:
         self._under_way: dict[str, Child] = {}  # by the key of its task
         self._device_failures: Counter[str] = Counter()  # in a row, by the name of the worker
         self._timeout, self._grace = child.timeout_minutes, child.grace_minutes
+        self._lives = 1 + int(dask.config.get("distributed.scheduler.allowed-failures"))
         tasks.listen(self._topic, self._begin)
         tasks.listen(MEMORY_TOPIC, self._give_up_for_memory)
         tasks.look_after(self._unbind)
@@ -128,16 +136,22 @@ class Children:
 
     def _key(self, child: Child) -> str:
         """A new key for the task of a child."""
-        child.submitted, child.begun_here, child.began_at = child.submitted + 1, 0, math.inf
+        child.submitted, child.begun_here, child.in_vain = child.submitted + 1, 0, 1
+        child.began_at = math.inf
         return f"{self._prefix}-{child.trial.trial_id}" + (f"-{child.submitted}" if child.submitted > 1 else "")
 
     def _attempts(self, children: Mapping[str, Child]) -> list[Attempt]:
-        return [Attempt(key, self._topic, child.trial) for key, child in children.items()]
+        """Word of a start is waited for from the second time on: a child may have killed workers before it was out."""
+        return [Attempt(key, self._topic, child.trial, child.submitted > 1) for key, child in children.items()]
 
     def _begin(self, message: Mapping[str, str]) -> None:
-        if child := self._under_way.get(message["key"]):
-            child.begin(message)
-        else:  # given up while Dask sent it to another worker
+        child = self._under_way.get(message["key"])
+        if child is None:  # given up while Dask sent it to another worker
+            self._tasks.workers.restart([message["address"]])
+            return
+        child.begin(message)
+        if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
+            self._tasks.give_up(message["key"], _LivedTooShort(child.in_vain))
             self._tasks.workers.restart([message["address"]])
 
     def _give_up_hung(self) -> None:
@@ -175,8 +189,24 @@ class Children:
             self._tasks.workers.retire(child.address)
 
 
+class _LivedTooShort(Exception):
+    """A child was begun on so many workers, none of which lived until it ended, or kept anything new."""
+
+
+def _written_at(path: str | None) -> float | None:
+    """When a file was written, in seconds since 1970; None where it was not."""
+    if path is None:
+        return None
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return None
+
+
 def _hardly_began(child: Child, error: BaseException | None) -> bool:
-    """Dask counts workers that died while a child only waited there. Such a child is no lost one."""
+    """Dask counts workers that died while a child only waited there. Such a child is no lost one.
+
+    Nor is one that killed them before word of its start was out; the next time it waits until that is known."""
     if not isinstance(error, KilledWorker) or child.begun_here > error.allowed_failures:
         return False
     child.unbegun += 1
@@ -190,6 +220,13 @@ def _reason(error: BaseException) -> tuple[Status, str]:
         return (
             "lost_worker",
             f"its worker died {times} times while training it, the last at {error.last_worker.address}",
+        )
+    if isinstance(error, _LivedTooShort):
+        return (
+            "lost_worker",
+            f"it was begun {error.args[0]} times, and each time its worker retired or died before it ended or kept a"
+            " checkpoint: a longer cluster.slurm.walltime_minutes, a smaller child or a task that keeps checkpoints"
+            " lets it end",
         )
     if isinstance(error, TimeoutError):
         return "timed_out", str(error)

@@ -24,3 +24,9 @@ def fail_by_chance(architecture: dict[str, Any], trial: Trial) -> float:
     if 0.04 <= fate < 0.04025:
         time.sleep(100_000)
     return float("nan") if fate < 0.04 else look_up(architecture, trial).metric
+
+
+def sleep_on(architecture: Any, trial: Trial) -> float:
+    """Sleep for longer than any worker lives."""
+    time.sleep(60)
+    return 0.5

@@ -115,9 +115,13 @@ class SearchSpace:
             raise ValueError(f"{self.function!r} is not a generator function, which yields decisions")
         return function
 
+    def decisions(self, depth: int) -> Decisions:
+        """A run of the generator function. Raises ValueError where the name is that of anything else."""
+        return self._generator_function(depth, **self.options)
+
     def paths(self, depth: int, count: int) -> list[Path]:
         """`count` architectures to be drawn, none of whose decisions has been taken."""
-        return [Path(self._generator_function(depth, **self.options)) for _ in range(count)]
+        return [Path(self.decisions(depth)) for _ in range(count)]
 
     def decode(self, depth: int, tokens: Sequence[int]) -> Any:
         """The architecture that `tokens` spell. Raises ValueError for tokens out of range, too few or too many."""

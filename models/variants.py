@@ -9,7 +9,7 @@ from typing import Any
 
 from models.conv_architecture import ConvArchitecture
 from models.conv_layers import ConvLayer
-from models.space import Decisions, load_function
+from models.space import Decisions, SearchSpace
 
 
 def densely_connected(depth: int, *, function: str, options: Mapping[str, Any]) -> Decisions:
@@ -38,7 +38,7 @@ def more_filters(depth: int, *, function: str, options: Mapping[str, Any], count
 
 def _decide(depth: int, function: str, options: Mapping[str, Any]) -> Decisions:
     """All decisions of the other space."""
-    return (yield from load_function(function)(depth, **options))
+    return (yield from SearchSpace(function, options).decisions(depth))
 
 
 def _convolutional(architecture: Any) -> ConvArchitecture:

@@ -20,9 +20,9 @@ def find_own_modules() -> None:
 def without_foreign_code(configuration: Configuration) -> Configuration:
     """A configuration for who only looks at a run: a space that is not ours is never imported, since anyone can name
     any function in a run folder. Its architectures are shown as the tables have them."""
-    module = configuration.space.function.partition(":")[0]
-    if module.startswith("models."):
+    functions = configuration.space.functions
+    if all(name.startswith("models.") for name in functions):
         with suppress(ValueError):
-            if inspect.isgeneratorfunction(load_function(configuration.space.function)):
+            if all(inspect.isgeneratorfunction(load_function(name)) for name in functions):
                 return configuration
     return replace(configuration, space=SpaceSettings(function=""))

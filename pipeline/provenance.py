@@ -21,7 +21,7 @@ DECISIVE = ("python", "torch", "numpy", "wavenas")  # packages that numbers come
 def made_with(configuration: Configuration, data_path: Path | None) -> dict[str, Any]:
     """Versions of packages, and digests of our own code by its folder, of a user's by its module, and of the data."""
     named = {
-        name.partition(":")[0].partition(".")[0] for name in (configuration.space.function, configuration.child.task)
+        name.partition(":")[0].partition(".")[0] for name in (*configuration.space.functions, configuration.child.task)
     }
     made = {
         "packages": package_versions(),

@@ -20,7 +20,7 @@ OURS = ("models", "tasks")
 
 def foreign_code(configuration: Configuration) -> list[str]:
     """The functions that a run names and that are not of this project."""
-    names = (configuration.space.function, configuration.child.task)
+    names = (*configuration.space.functions, configuration.child.task)
     return [name for name in names if name.partition(":")[0].partition(".")[0] not in OURS]
 
 

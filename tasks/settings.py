@@ -34,6 +34,16 @@ class SpaceSettings:
     function: str = "models.conv_space:conv_space"  # a generator function, module:function
     options: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
 
+    @property
+    def functions(self) -> list[str]:
+        """The function and, of a space that is made of another, those of that one, named in the options alike."""
+        names, options = [self.function], self.options
+        while isinstance(options.get("function"), str):
+            names.append(options["function"])
+            inner = options.get("options")
+            options = inner if isinstance(inner, dict) else {}
+        return names
+
 
 @dataclass(frozen=True, kw_only=True, config=FRESH)
 class ControllerSettings:

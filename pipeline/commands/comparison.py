@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.looking import AsJson, existing, side_by_side
+from pipeline.commands.looking import AsJson, side_by_side
 from pipeline.commands.options import (
     ClusterOption,
     ColumnsOption,
@@ -15,6 +15,7 @@ from pipeline.commands.options import (
     SiteOption,
     TableOption,
     configured,
+    existing,
 )
 from pipeline.commands.stages import going_on
 from pipeline.errors import UserError
@@ -61,8 +62,8 @@ def compare(
                 raise UserError(f"{_listed(given)}: runs are compared as they are; allowed is --json alone")
             side_by_side(folders, as_json)
         return
-    with going_on():
-        (folder,) = folders
+    (folder,) = folders
+    with going_on(folder):
         if (existing(folder) / "config.json").exists():
             raise UserError(f"{folder} is a run: name another to compare it with, or a folder for a comparison")
         if like is None:
@@ -99,8 +100,10 @@ def _like(
     from pipeline.foreign_code import find_own_modules
     from pipeline.run_folder import open_run
     from pipeline.site import with_other_cluster
+    from pipeline.trust import refuse_foreign_code
 
     find_own_modules()
     budget = [] if samples is None else [f"search.samples={samples}"]
-    configuration = with_other_cluster(open_run(existing(run))[1], site, cluster, [])
-    return override(configuration, [*budget, *assignments])
+    paths, settled = open_run(existing(run))
+    refuse_foreign_code(paths, settled)
+    return override(with_other_cluster(settled, site, cluster, []), [*budget, *assignments])

@@ -167,10 +167,10 @@ def test_a_journal_with_anything_in_it_is_json(run: Path, tmp_path: Path) -> Non
 
     body = json.dumps({"results": [{"trial_id": {"__reduce__": ["os.mkdir", str(tmp_path / "touched")]}}]}).encode()
     (run / "journal.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
-    look(run, tmp_path / "touched", resumed=0)
+    look(run, tmp_path / "touched", resumed=2)  # the line is whole, but has no rows of ours
 
 
-NAMES = ["harmful:space", "subprocess:Popen", "os:mkdir", "timeit:timeit"]
+NAMES = ["harmful:space", "subprocess:Popen", "os:mkdir", "timeit:timeit", "models.variants:without_skips"]
 OURS = ["models.space:importlib", "models.space:load_function"]  # that are no spaces
 
 
@@ -184,10 +184,14 @@ def named(request: pytest.FixtureRequest, run: Path, tmp_path: Path, monkeypatch
     options = {
         "subprocess:Popen": {"args": ["mkdir", str(touched)]},
         "timeit:timeit": {"setup": f"import os; os.mkdir('{touched}')"},
-    }
+        "models.variants:without_skips": {
+            "function": "models.variants:densely_connected", "options": {"function": "harmful:space", "options": {}},
+        },
+    }  # fmt: skip
     configuration = to_dict(open_run(run)[1])
     configuration["space"] = {"function": request.param, "options": options.get(request.param, {})}
-    configuration["child"]["task"] = request.param
+    if not request.param.startswith("models.variants"):  # which is no task
+        configuration["child"]["task"] = request.param
     for file in ("config.json", "config.copy.json"):
         write_json(run / file, {**read_json(run / file), "configuration": configuration})
     return run
@@ -212,6 +216,7 @@ def test_going_on_with_a_run_imports_nothing_that_it_names_unless_it_is_trusted(
         assert "names code that is not of this project" in output and "trust" in output, command
         assert not (tmp_path / "touched").exists(), command
     assert "names code" in type_in("transfer", "characters", named, "--cell", "lstm", expected=2)
+    assert "names code" in type_in("compare", tmp_path / "compared", "--like", named, expected=2)
     for read in (lambda: load_run(named).architecture(0), lambda: load_run(named).build(0)):
         with pytest.raises(UserError, match="names code that is not of this project"):
             read()

@@ -18,15 +18,16 @@ from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.datasets import prepare_data
 from pipeline.errors import DiskError, UserError
-from pipeline.failures import FailureWatch
+from pipeline.failures import FailureWatch, SearchStopped
 from pipeline.files import writing
-from pipeline.progress import Progress, log, log_to
+from pipeline.history import History
+from pipeline.progress import Progress, SoFar, log, log_to
 from pipeline.provenance import check_changes
 from pipeline.replicas import run_replicas
 from pipeline.run_folder import create_run, driver_lock
 from pipeline.run_paths import RunPaths
-from pipeline.run_state import search_children
-from pipeline.search import Search, is_finished, load_history, rewards_so_far, run_key
+from pipeline.run_state import search_children, search_progress
+from pipeline.search import Search, all_taken_in, is_finished, rewards_so_far, run_key
 from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
@@ -75,22 +76,33 @@ def _drive(
         except UserError as error:
             log.error("%s", error)
             raise
-        except Exception:
+        except Exception as error:
             log.exception("the driver failed; what ended is kept, and the run can be resumed")
+            if isinstance(error, SearchStopped):
+                _report(paths, configuration)
+                say(console, f"What failed, and what it cost: {paths.report}/report.html")
             raise
-        from pipeline.report import write_report  # draws, which takes a while to load
-
-        with writing(paths.report):
-            write_report(paths, configuration)
+        _report(paths, configuration)
         log.info("finished")
     say(console, f"\n{summary_text(paths, configuration)}\n")
     if not rewards_so_far(paths):
         raise RuntimeError("not one child ended well enough to be rewarded")
 
 
+def _report(paths: RunPaths, configuration: Configuration) -> None:
+    from pipeline.report import write_report  # draws, which takes a while to load
+
+    with writing(paths.report):
+        write_report(paths, configuration)
+
+
 def _search_all(paths: RunPaths, configuration: Configuration, data_path: Path, console: Console) -> None:
     """The search, and then its control: the same number of children from another policy."""
     log.info("experiment %s in %s", configuration.experiment, paths.folder)
+    for _, run_paths, run_configuration in _searches(paths, configuration):
+        if all_taken_in(run_paths, run_configuration) and not is_finished(run_paths, run_configuration):
+            with closing(Tables(run_paths)) as tables:
+                tables.commit()
     searches = [search for search in _searches(paths, configuration) if not is_finished(search[1], search[2])]
     if not searches:
         return
@@ -122,17 +134,17 @@ def _search(
     with closing(Tables(paths)) as tables:
         tables.publish()  # what a kill left in the journal alone
         ended = read_table(paths, "results", ["trial_id"])["trial_id"].to_pylist()
+        before = search_progress(paths, configuration)
         clock = Clock(configuration, ended, [*like, *search_children(paths, configuration)])
         dashboard = cluster.client.dashboard_link
-        rewards, total = rewards_so_far(paths), configuration.search.samples
-        progress = Progress(console, name, total, rewards, len(ended), clock, dashboard)
-        history = load_history(paths, configuration)
+        so_far = SoFar(before.statuses, before.rewards, before.updates[-1] if before.updates else None)
+        progress = Progress(console, name, configuration.search.samples, so_far, clock, dashboard)
         with progress.watching():
             tasks = Tasks(cluster.client, cluster.check)
             children = Children(tasks, run_key(paths), configuration.child, configuration.retries)
             share = configuration.search.max_failed_share
             failures = FailureWatch(share, configuration.wave_size, cluster.num_workers)
-            search = Search(tasks, paths, tables, configuration, data_path, progress, history, children, failures)
+            search = Search(tasks, paths, tables, configuration, data_path, progress, History(), children, failures)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
 
 

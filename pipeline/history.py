@@ -8,10 +8,9 @@ from tasks.records import COUNTED
 
 
 class History:
-    """By the hash of what an architecture computes: its first trial and, if they are kept, the results that count."""
+    """By the hash of what an architecture computes: its first trial and the results that are to be reused."""
 
-    def __init__(self, keep_results: bool) -> None:
-        self._keep_results = keep_results
+    def __init__(self) -> None:
         self._first: dict[str, int] = {}
         self._results: dict[str, dict[int, Row]] = {}
 
@@ -21,7 +20,7 @@ class History:
             self._first[sample["architecture_hash"]] = min(first, sample["trial_id"])
 
     def add_result(self, sample: Row, result: Row) -> None:
-        if self._keep_results and result["status"] in COUNTED:
+        if result["status"] in COUNTED:
             self._results.setdefault(sample["architecture_hash"], {})[result["trial_id"]] = result
 
     def original(self, sample: Row) -> int | None:
@@ -39,6 +38,6 @@ class History:
         return results[min(results)] if results else None
 
     def mean_reward(self, sample: Row) -> float:
-        """The mean reward of the same architecture over this trial and those before it."""
+        """The mean reward of the same architecture over the results of this trial and those before it."""
         results = self._results[sample["architecture_hash"]]
         return fmean(row["reward"] for trial_id, row in results.items() if trial_id <= sample["trial_id"])

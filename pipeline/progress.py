@@ -4,8 +4,9 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from rich.console import Console, Group
@@ -27,6 +28,15 @@ LINE_SHARE = 0.01  # of the time so far passes at least between two lines in a b
 COLLAPSE_WAVES, COLLAPSE_CHILDREN = 5, 40  # looking back over so many waves and children
 
 
+@dataclass(frozen=True)
+class SoFar:
+    """What a search had when its driver began: children that ended, rewards that count, and the last step."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    rewards: Sequence[float] = ()
+    last: Row | None = None  # of updates
+
+
 class Progress:
     """Counts and shows the children of one search. `watching` shows it: live on a terminal, else a line a wave."""
 
@@ -35,16 +45,16 @@ class Progress:
         console: Console,
         name: str,
         total: int,
-        rewards: list[float],
-        done: int,
+        so_far: SoFar,
         clock: Clock | None = None,
         dashboard: str | None = None,
     ) -> None:
         self._console, self._name, self._total, self._clock = console, name, total, clock
+        rewards = so_far.rewards
         self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=0.0)
-        self._done = done
-        self._failures: Counter[str] = Counter()
-        self._last: Row | None = None  # of updates
+        self._done = so_far.statuses.total()
+        self._failures = Counter({name: n for name, n in so_far.statuses.items() if name not in COUNTED})
+        self._last = so_far.last
         self._recent: deque[Row] = deque()
         self._settled = False
         self._started, self._last_line = time.monotonic(), -math.inf
@@ -77,9 +87,10 @@ class Progress:
         if self._clock:
             self._clock.child_ended(row)
 
-    def children_again(self, number: int) -> None:
-        """So many of the children that had ended before are trained again."""
-        self._done -= number
+    def children_again(self, rows: Sequence[Row]) -> None:
+        """Children that had failed before, rows of `results`, are trained again."""
+        self._done -= len(rows)
+        self._failures -= Counter(row["status"] for row in rows)
 
     def wave_ended(self, row: Row) -> None:
         """A row of `updates` that has just been committed."""

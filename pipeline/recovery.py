@@ -11,13 +11,16 @@ from pipeline.configuration import Configuration
 from pipeline.errors import DamagedError
 from pipeline.run_paths import RunPaths
 from pipeline.seals import check_archive
-from pipeline.search import Search, first_state
+from pipeline.search import Search, first_state, load_history
 from pipeline.set_aside import SetAside
 from pipeline.tables import read_table
 
 
 def last_state(search: Search) -> SearchState:
-    """The state to go on from, with the rows that it does not stand on reopened. Says so where it is not the newest."""
+    """The state to go on from, with the rows that it does not stand on reopened, and its history.
+
+    Says so where it is not the newest.
+    """
     paths = search.paths
     damaged = [path for path in checkpoint_files(paths) if not is_whole(path)]
     state = replayable_state(paths, search.configuration)
@@ -25,6 +28,7 @@ def last_state(search: Search) -> SearchState:
     search.tables.reopen(
         {"samples": first_trial, "results": first_trial, "epochs": first_trial, "updates": state.waves}
     )
+    load_history(search, taken_in(state, search.configuration))
     if damaged:
         aside = SetAside(paths)
         for path in damaged:

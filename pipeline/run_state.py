@@ -58,9 +58,9 @@ class RunState:
 def run_state(folder: Path, now: float | None = None) -> RunState:
     """Read a run. Raises UserError where there is none."""
     paths, configuration = open_run(folder)
-    searches = [_search_progress(paths, configuration)]
+    searches = [search_progress(paths, configuration)]
     if paths.control.config.exists():
-        searches.append(_search_progress(*open_run(paths.control.folder)))
+        searches.append(search_progress(*open_run(paths.control.folder)))
     complete = len(searches) > (configuration.search.control is not None) and all(s.is_finished for s in searches)
     if is_running(paths):
         left = None if complete else _seconds_left(paths, configuration, searches, now or time.time())
@@ -77,7 +77,8 @@ def search_children(paths: RunPaths, configuration: Configuration) -> list[Child
     return [child_of(row, depth_at(row["trial_id"], configuration.search)) for row in rows]
 
 
-def _search_progress(paths: RunPaths, configuration: Configuration) -> SearchProgress:
+def search_progress(paths: RunPaths, configuration: Configuration) -> SearchProgress:
+    """Read one search of a run."""
     results = read_table(paths, "results", ["status", "reward"]).to_pylist()
     updates = read_table(paths, "updates").to_pylist()
     numbers = [path.stem.removeprefix("step-") for path in paths.checkpoints.glob("step-*.npz")]

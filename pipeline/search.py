@@ -1,7 +1,7 @@
 """What a search needs, and what its waves and its asynchronous replicas have in common."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,8 @@ def add_results(search: Search, ended: Sequence[tuple[Row, TrialResult]]) -> lis
     search.tables.append({"results": rows, "epochs": epochs})
     for (sample, _), row in zip(ended, rows, strict=True):
         search.paths.child_checkpoint(row["trial_id"]).unlink(missing_ok=True)
-        search.history.add_result(sample, row)
+        if search.duplicates == "reuse":
+            search.history.add_result(sample, row)
         search.progress.child_ended(row)
     search.failures.take(rows)
     return rows
@@ -116,7 +117,7 @@ def results_to_keep(search: Search, results: Sequence[Row], recorded: bool) -> d
     again. Unless the wave's step is recorded in `updates`, and is to be taken again with the same numbers.
     """
     kept = {row["trial_id"]: row for row in results if recorded or row["status"] in COUNTED}
-    search.progress.children_again(len(results) - len(kept))
+    search.progress.children_again([row for row in results if row["trial_id"] not in kept])
     return kept
 
 
@@ -156,8 +157,15 @@ def trial_of(configuration: Configuration, paths: RunPaths, data_path: Path, sam
 def reduce_request(
     search: Search, policy: PolicyState, samples: Sequence[Row], results: Sequence[Row]
 ) -> ReduceRequest:
-    """The tokens and rewards of the children that count, in sample order."""
+    """The tokens and rewards of the children that count, in sample order.
+
+    A reward that is averaged does not depend on which other children happen to have ended, but on whose gradients were
+    taken in before: so a step that has to be taken again has the same rewards.
+    """
     counted = [(sample, row) for sample, row in zip(samples, results, strict=True) if row["status"] in COUNTED]
+    if search.duplicates == "average":
+        for sample, row in counted:
+            search.history.add_result(sample, row)
     return ReduceRequest(
         state=policy,
         controller=search.configuration.controller,
@@ -174,9 +182,15 @@ def _reward(search: Search, sample: Row, result: Row) -> float:
     return search.history.mean_reward(sample) if search.duplicates == "average" else float(result["reward"])
 
 
-def is_finished(paths: RunPaths, configuration: Configuration) -> bool:
-    """Whether the last step of a search has been committed."""
+def all_taken_in(paths: RunPaths, configuration: Configuration) -> bool:
+    """Whether the last step of a search has its checkpoint."""
     return samples_committed(paths) >= configuration.search.samples
+
+
+def is_finished(paths: RunPaths, configuration: Configuration) -> bool:
+    """Whether a search is over and its tables are whole: after a kill its last rows may be in the journal alone."""
+    in_journal = paths.journal.exists() and paths.journal.stat().st_size
+    return all_taken_in(paths, configuration) and not in_journal
 
 
 def rewards_so_far(paths: RunPaths) -> list[float]:
@@ -185,15 +199,13 @@ def rewards_so_far(paths: RunPaths) -> list[float]:
     return [row["reward"] for row in rows if row["status"] in COUNTED]
 
 
-def load_history(paths: RunPaths, configuration: Configuration) -> History:
-    """What the tables of a run tell of the architectures it has drawn."""
-    keep_results = configuration.search.duplicates != "retrain"
-    history = History(keep_results)
-    samples = read_table(paths, "samples", ["trial_id", "architecture_hash"]).to_pylist()
+def load_history(search: Search, taken_in: Container[int]) -> None:
+    """What the tables of a run tell of the architectures it has drawn; means are over trials whose rewards are in."""
+    history, average = search.history, search.duplicates == "average"
+    samples = read_table(search.paths, "samples", ["trial_id", "architecture_hash"]).to_pylist()
     history.add_samples(samples)
-    if keep_results:
-        results = {row["trial_id"]: row for row in read_table(paths, "results").to_pylist()}
+    if search.duplicates != "retrain":
+        results = {row["trial_id"]: row for row in read_table(search.paths, "results").to_pylist()}
         for sample in samples:
-            if sample["trial_id"] in results:
+            if sample["trial_id"] in results and (not average or sample["trial_id"] in taken_in):
                 history.add_result(sample, results[sample["trial_id"]])
-    return history

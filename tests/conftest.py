@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import NoReturn
 
 import numpy as np
@@ -111,16 +112,26 @@ def assert_replayable(folder: Path) -> None:
     samples, results, updates = (pd.read_parquet(folder / name).sort_values("wave") for name in names)
     policies: dict[int, PolicyState] = {0: first_state(configuration).policy}
     policy, pending = policies[0], []
+    earned: dict[str, dict[int, float]] = {}  # by architecture and trial, of those taken in so far
     for update in updates.sort_values("update").itertuples():
         drawn = samples[samples.wave == update.wave].sort_values("trial_id")
         counted = results.set_index("trial_id").loc[drawn.trial_id]
         counted = counted[counted.status.isin(["ok", "diverged", "too_large"])]
         tokens = drawn.set_index("trial_id").tokens[counted.index]
+        rewards = counted.reward.tolist()
+        if settings.duplicates == "average":
+            hashes = drawn.set_index("trial_id").architecture_hash[counted.index]
+            for trial, kind, reward in zip(counted.index, hashes, rewards, strict=True):
+                earned.setdefault(kind, {})[trial] = reward
+            rewards = [
+                fmean(reward for other, reward in earned[kind].items() if other <= trial)
+                for trial, kind in hashes.items()
+            ]
         snapshot = policies[drawn.policy_version.iloc[0]]
         assert update.staleness == policy.version - snapshot.version and update.baseline == policy.baseline
         request = ReduceRequest(
             replace(snapshot, baseline_sum=policy.baseline_sum, baseline_weight=policy.baseline_weight),
-            configuration.controller, configuration.space, 1, tuple(map(tuple, tokens)), tuple(counted.reward),
+            configuration.controller, configuration.space, 1, tuple(map(tuple, tokens)), tuple(rewards),
         )  # fmt: skip
         policy = take_rewards(policy, request)
         pending.append(policy_gradient(request))

@@ -16,7 +16,13 @@ NUM_CHILDREN = 320
 MODES = {
     "waves": {},
     "one replica": {"mode": "async", "shards": 3},
-    "five replicas": {"mode": "async", "replicas": 5, "gradients_per_step": 4, "shards": 3},
+    "five replicas": {
+        "mode": "async",
+        "replicas": 5,
+        "gradients_per_step": 4,
+        "shards": 3,
+        "duplicates": "average",
+    },
 }
 COMMIT_POINTS = [
     Moment("pipeline.driver:create_run"),
@@ -90,6 +96,15 @@ def kill_at_each(moments: Sequence[Moment], folder: Path, mode: str, table: Path
         assert (now[kept.index] == kept).all(), where
         kept = now
     return kept
+
+
+def test_the_last_rows_are_published_though_the_last_checkpoint_was_written(undisturbed: Path, tmp_path: Path) -> None:
+    table, output = undisturbed.parent / "table.parquet", tmp_path / "output.txt"
+    killed = Moment("pipeline.waves:save_checkpoint", NUM_CHILDREN // 4, after=True)
+    assert drive(start_command(tmp_path / "run", "waves", table), output, killed) == -signal.SIGKILL
+    assert drive(["final", tmp_path / "run"], output) == 2 and "has to be finished first" in output.read_text()
+    assert drive(["resume", tmp_path / "run"], output) == 0, output.read_text()
+    assert_same_run(tmp_path / "run", undisturbed)
 
 
 OTHER_SEARCHES = {

@@ -17,7 +17,7 @@ SAMPLES = [sample(0, "a"), sample(1, "b"), sample(2, "a"), sample(3, "a"), sampl
 
 
 def test_the_original_is_the_first_trial_of_an_architecture() -> None:
-    history = History(keep_results=False)
+    history = History()
     history.add_samples(SAMPLES)
     history.add_samples(SAMPLES)  # as after a resumption
     assert [history.original(row) for row in SAMPLES] == [None, None, 0, 0, None]
@@ -25,7 +25,7 @@ def test_the_original_is_the_first_trial_of_an_architecture() -> None:
 
 
 def test_only_results_that_count_are_reused() -> None:
-    history = History(keep_results=True)
+    history = History()
     history.add_samples(SAMPLES)
     history.add_result(SAMPLES[0], result(0, 0.0, "failed"))
     assert history.reusable(SAMPLES[2]) is None
@@ -36,7 +36,7 @@ def test_only_results_that_count_are_reused() -> None:
 
 
 def test_the_average_is_over_this_trial_and_those_before_it_whatever_the_order_of_completion() -> None:
-    history = History(keep_results=True)
+    history = History()
     history.add_samples(SAMPLES)
     for number, reward in ((3, 0.9), (0, 0.3), (2, 0.6)):
         history.add_result(SAMPLES[number], result(number, reward))

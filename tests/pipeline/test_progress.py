@@ -1,6 +1,7 @@
 import io
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from pipeline.clock import Clock
 from pipeline.configuration import Configuration
-from pipeline.progress import Progress, format_seconds
+from pipeline.progress import Progress, SoFar, format_seconds
 from tasks.settings import SearchSettings
 
 
@@ -28,8 +29,10 @@ def shown(terminal: bool, width: int = 80) -> str:
     console = Console(file=stream, force_terminal=terminal, width=width)
     settings = SearchSettings(samples=10, replicas=1, depth=4, depth_increment=0)
     clock = Clock(Configuration(experiment="none", search=settings), ended=[0, 1], earlier=[])
+    so_far = SoFar(Counter(ok=1, timed_out=1), [0.2], update(-1, baseline=0.125))
     dashboard = "http://127.0.0.1:8787/status"
-    with Progress(console, "controller", 10, [0.2], 2, clock, dashboard).watching() as progress:
+    with Progress(console, "controller", 10, so_far, clock, dashboard).watching() as progress:
+        assert progress.figures() == "best 0.200, mean 0.200, baseline 0.125", "what there was before this driver"
         progress.wave_started(0, 8, 1)
         progress.child_ended(row(2, reward=0.8))
         progress.child_ended(row(3, "failed", reward=0.0))
@@ -44,21 +47,21 @@ def test_a_terminal_gets_live_lines_that_fit() -> None:
     screen = "\n".join(lines[-4:])
     assert "4/10 children, wave 0, " in screen and "s left" in screen
     assert "reward: best 0.800, mean 0.500, baseline 0.250; entropy 0.5 nats" in screen
-    assert "1 worker, 1 failed, dashboard http://127.0.0.1:8787/status" in screen
+    assert "1 worker, 1 timed_out, 1 failed, dashboard http://127.0.0.1:8787/status" in screen
 
 
 def test_elsewhere_a_wave_is_one_plain_line() -> None:
     lines = shown(terminal=False).strip().splitlines()
     assert len(lines) == 1 and "\x1b" not in lines[0]
-    beginning = "controller, wave 0: 4 of 10 children, mean 0.5000; best 0.800, mean 0.500, baseline 0.250, 1 failed, "
-    assert lines[0].startswith(beginning) and lines[0].endswith(" left")
+    beginning = "controller, wave 0: 4 of 10 children, mean 0.5000; best 0.800, mean 0.500, baseline 0.250"
+    assert lines[0].startswith(f"{beginning}, 1 timed_out, 1 failed, ") and lines[0].endswith(" left")
 
 
 def test_the_longer_a_run_takes_the_fewer_lines_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("pipeline.progress.time.monotonic", lambda: now)
     stream = io.StringIO()
-    progress = Progress(Console(file=stream, width=200), "controller", total=10**6, rewards=[], done=0)
+    progress = Progress(Console(file=stream, width=200), "controller", total=10**6, so_far=SoFar())
     for wave in range(3_600):
         now = float(wave)
         progress.wave_ended(update(wave))
@@ -67,7 +70,7 @@ def test_the_longer_a_run_takes_the_fewer_lines_it_prints(monkeypatch: pytest.Mo
 
 def test_a_policy_that_draws_nothing_new_is_warned_of_once() -> None:
     stream = io.StringIO()
-    progress = Progress(Console(file=stream, width=120), "controller", total=80, rewards=[], done=0)
+    progress = Progress(Console(file=stream, width=120), "controller", total=80, so_far=SoFar())
     for wave in range(10):
         share = 0.0 if wave < 2 else 1.0
         progress.wave_ended(update(wave, duplicates=share))
@@ -77,7 +80,7 @@ def test_a_policy_that_draws_nothing_new_is_warned_of_once() -> None:
 
 def test_a_few_duplicates_of_tiny_minibatches_are_no_collapse() -> None:
     stream = io.StringIO()
-    progress = Progress(Console(file=stream, width=120), "controller", total=80, rewards=[], done=0)
+    progress = Progress(Console(file=stream, width=120), "controller", total=80, so_far=SoFar())
     for wave in range(60):
         progress.wave_ended(update(wave, duplicates=1.0 if wave >= 10 else 0.0, size=1))
         assert ("has collapsed" in stream.getvalue()) == (wave >= 45)

@@ -178,8 +178,9 @@ def write_export(folder: Path, architecture: Any, content: Content, origin: Orig
 
 
 def check_free(folder: Path) -> None:
-    """Raise UserError for what is neither new nor an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    """Raise UserError for what is no new or empty folder, nor one whose export was interrupted before its README."""
+    ours = folder.is_dir() and all(path.name in FILES or path.name.startswith(".") for path in folder.iterdir())
+    if folder.exists() and not ours:
         raise UserError(f"{folder}: exists already; an export goes into a new folder, or an empty one")
 
 

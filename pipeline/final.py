@@ -46,6 +46,9 @@ def run_final(folder: Path, configuration: Configuration, console: Console, retr
         trainings = list(stage.long(best, data_path))
         chosen, row = best_of(trainings, study.train(trainings, retry))
         if tested is None:
+            if not study.has_weights(chosen):
+                study.say(f"The weights of training {row['training']} are gone or damaged: it is trained again.")
+                (row,) = study.train([chosen], again=True)
             evaluate_once(study, chosen, row)
         text = final_text(configuration, study.rows)
         paths.report.mkdir(exist_ok=True)

@@ -27,15 +27,17 @@ def evaluate_once(study: Study, training: Planned, row: Row) -> Row:
     """The row of the test of a training that kept its weights.
 
     That the split is opened is made durable first. Raises UserError where it was opened before, even if the driver
-    died before it could write down what came of it. Where it could not be read there is no figure, and it may be
-    opened again.
+    died before it could write down what came of it. Where no figure came of it, since it could not be read or no worker
+    lived to evaluate, nobody has seen one, and it may be opened again.
     """
     if (before := row_of_test(study.rows)) is not None:
         raise UserError(f"{study.paths.folder}: {opened_text(before)}; it is not opened twice")
     weights = study.paths.weights(training.fingerprint)
     if not weights.is_file():
         raise UserError(f"{weights}: no such file; the weights of training {row['training']} are what is tested")
-    again = [known["training"] for known in study.rows if known["step"] == "test"]  # could not be read the first time
+    again = [
+        known["training"] for known in study.rows if known["step"] == "test"
+    ]  # no figure came of it the first time
     marker = {
         **row, "training": again[0] if again else study.next_number(), "fingerprint": f"test-{training.fingerprint}",
         "name": f"test of training {row['training']}", "step": "test", "tested": row["training"], "status": None,
@@ -80,7 +82,7 @@ def laid_out(paths: RunPaths, arrays: Arrays) -> Iterator[str]:
     try:
         yield str(folder.resolve())
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_test_split(data: DataSettings, prepared: Path) -> Arrays:

@@ -33,6 +33,7 @@ from pipeline.submit import Tasks
 from pipeline.tables import Tables, read_table
 from tasks.child_checkpoint import EACH_EPOCH
 from tasks.records import COUNTED, Trial, TrialResult
+from tasks.sealed import unseal
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Study:
         self._console, self._resources = console, resources
         self._tables = Tables(paths, stage)
         resources.callback(self._tables.close)
-        self._tables.publish()  # what a kill left in the journal alone
+        self._tables.reopen({stage: 0, epochs_of(stage): 0})  # what failed may be trained again
+        self._tables.commit()  # what a kill left in the journal alone
         self._rows = {row["training"]: row for row in read_table(paths, stage).to_pylist()}
         for row in self._rows.values():
             if row["status"] in COUNTED:  # a kill may have come between a row and the end of its checkpoint
@@ -79,9 +81,12 @@ class Study:
         """Every row of the table, in order of its number."""
         return [self._rows[number] for number in sorted(self._rows)]
 
-    def train(self, planned: Sequence[Planned], retry: bool = False) -> list[Row]:
-        """The rows of trainings, in their order; those that have none yet are run, with `retry` failed ones too."""
-        known = {row["fingerprint"]: row for row in self.rows}
+    def train(self, planned: Sequence[Planned], retry: bool = False, again: bool = False) -> list[Row]:
+        """The rows of trainings, in their order; those that have none yet are run, with `retry` failed ones too.
+
+        With `again` all are run, whether they have a row or not.
+        """
+        known = {} if again else {row["fingerprint"]: row for row in self.rows}
         if retry:
             known = {key: row for key, row in known.items() if row["status"] in COUNTED}
         waiting = {training.fingerprint: training for training in planned if training.fingerprint not in known}
@@ -89,6 +94,14 @@ class Study:
             with self._console.status(""):
                 known |= self._run(waiting)
         return [known[training.fingerprint] for training in planned]
+
+    def has_weights(self, training: Planned) -> bool:
+        """Whether the weights that a training kept are there, as they were written."""
+        try:
+            unseal(self.paths.weights(training.fingerprint).read_bytes())
+        except (OSError, ValueError):
+            return False
+        return True
 
     def record(self, row: Row) -> None:
         """Make a row durable, in place of an earlier one of its number."""
@@ -112,7 +125,7 @@ class Study:
         """Let readers see every row, and make the run's report again."""
         from pipeline.report import remake_report  # draws, which takes a while to load
 
-        self._tables.publish()
+        self._tables.commit()
         remake_report(self.paths)
 
     @property
@@ -163,7 +176,7 @@ class Study:
         )
 
     def _take_in(self, training: Planned, result: TrialResult) -> Row:
-        """Make the row and the epochs of a training durable, and drop its checkpoint."""
+        """Make the row and the epochs of a training durable, and drop its checkpoint unless it may be trained on."""
         number, kept, ended = result.trial_id, self.paths.weights(training.fingerprint), result_row(result, 0)
         row = {
             **{name: ended[name] for name, _, _ in OUTCOME},
@@ -175,7 +188,8 @@ class Study:
         epoch_rows = [{"training": number, **asdict(epoch)} for epoch in epochs]
         self._tables.append({self.stage: [row], epochs_of(self.stage): epoch_rows})
         self._rows[number] = row
-        self.paths.training_checkpoint(training.fingerprint).unlink(missing_ok=True)
+        if row["status"] in COUNTED:
+            self.paths.training_checkpoint(training.fingerprint).unlink(missing_ok=True)
         return row
 
     def _tell(self, row: Row, count: int, total: int, seconds: float) -> None:

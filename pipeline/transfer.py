@@ -119,7 +119,7 @@ def columns_of(cell: NamedCell, settings: Any, repetition: int, data_path: Path)
 def add_test(study: Study, row: Row, evaluate: Callable[[], Row]) -> Row:
     """A training's row with what `evaluate` tells of the test split, which it is looked at once for each training.
 
-    That the split is opened is made durable first. Where it could not be read it may be opened again.
+    That the split is opened is made durable first. Where no figure came of it, it may be opened again.
     """
     if row["status"] != "ok" or row["test_opened_at"] is not None:
         return row

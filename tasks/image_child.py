@@ -56,18 +56,19 @@ def _train_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     spent = sum(epoch.seconds for epoch in epochs)
     deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf) - spent
     status: Status = "ok"
-    while len(epochs) < child.epochs and status == "ok":
+    while len(epochs) < child.epochs:
         try:
             epoch = run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
         except TimeoutError:
             status = "timed_out"
             break
         epochs.append(epoch)
+        if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
+            status = "diverged"
+            break
         if trial.weights_path and _gives_metric(epochs, child):
             save_weights(trial.weights_path, network)
         checkpoint.save_when_due(epochs)
-        if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
-            status = "diverged"
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
     name, at_a_time = str(precision).removeprefix("torch."), micro_batch(child.batch_size, trial)

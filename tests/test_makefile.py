@@ -51,7 +51,7 @@ def test_all_stages_of_digits(place: Path) -> None:
 
 
 def test_what_ended_is_not_run_again(place: Path) -> None:
-    for name in ("config.json", "exported/model.py"):
+    for name in ("config.json", "exported/README.md"):
         (place / "runs/mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (place / "runs/mine" / name).touch()
     lines = make(place, "all-stages", "RUN=mine", "EXPERIMENT=cifar10", "DATA=data")

@@ -16,6 +16,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 FINAL = ["final", "--more-filters", "3", '--set=final.grid={"child.learning_rate"=[0.1,0.02]}', "--epochs", "4"]
 ABLATE = ["ablate", "--perturbations", "2", "--seeds", "1"]
+TRANSFER = [
+    "transfer characters", "--cell", "nascell", "--set=language.parameters=1500", "--set=language.embedding_size=4",
+    "--set=language.epochs=3", "--set=language.batch_size=4", "--set=language.steps=10",
+    "--set=child.precision=float32",
+]  # fmt: skip
 STAGE_MOMENTS = [
     Moment("pipeline.study:open_cluster"),
     *(Moment("pipeline.tables:Tables.append", 1, after) for after in (False, True)),
@@ -36,11 +41,11 @@ def tables(folder: Path, stage: str) -> list[pd.DataFrame]:
     """A stage's table and that of its epochs, without what time and place decide."""
     read = [pd.read_parquet(folder / name) for name in (stage, f"{stage}_epochs")]
     ordered = [table.sort_values(list(table.columns[:1]), kind="stable", ignore_index=True) for table in read]
-    return [table.drop(columns=CHANCE_COLUMNS, errors="ignore") for table in ordered]
+    return [table.drop(columns=[*CHANCE_COLUMNS, "test_opened_at"], errors="ignore") for table in ordered]
 
 
 def command(stage: Sequence[str], folder: Path, settings: Sequence[str] = IN_THIS_PROCESS) -> list[str | Path]:
-    return [stage[0], folder, *stage[1:], *(f"--set={setting}" for setting in settings)]
+    return [*stage[0].split(), folder, *stage[1:], *(f"--set={setting}" for setting in settings)]
 
 
 def undisturbed(stage: Sequence[str], run: Path, folder: Path) -> Path:
@@ -59,6 +64,20 @@ def undisturbed(stage: Sequence[str], run: Path, folder: Path) -> Path:
 def test_a_stage_whose_driver_is_killed_goes_on(
     stage: list[str], name: str, moments: list[Moment], small_run: Path, tmp_path: Path
 ) -> None:
+    assert_goes_on(stage, name, moments, small_run, tmp_path)
+
+
+def test_a_transfer_whose_driver_is_killed_goes_on(small_run: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("".join("abcdefghij"[n % 10 :] + "\n" for n in range(24)))
+    stage = [*TRANSFER, "--data", str(tmp_path)]
+    assert_goes_on(stage, "transfer_characters", STAGE_MOMENTS, small_run, tmp_path)
+    rows = pd.read_parquet(tmp_path / "run" / "transfer_characters")
+    assert rows.test_bits.notna().all() and len(rows) == 2
+
+
+def assert_goes_on(stage: list[str], name: str, moments: list[Moment], small_run: Path, tmp_path: Path) -> None:
+    """With the tables of a stage that nothing struck."""
     expected = undisturbed(stage, small_run, tmp_path / "undisturbed")
     folder, output = tmp_path / "run", tmp_path / "output.txt"
     shutil.copytree(small_run, folder)

@@ -109,6 +109,18 @@ def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_an_export_that_was_interrupted_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.export._readme", lambda *_: 1 / 0)  # what is written last
+        with pytest.raises(ZeroDivisionError):
+            export(drawn("plain", 0), tmp_path)
+    assert (tmp_path / "model.py").exists()
+    export(drawn("plain", 0), tmp_path)
+    assert (tmp_path / "README.md").exists()
+    with pytest.raises(UserError, match="exists already"):
+        export(drawn("plain", 0), tmp_path)
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a Linear cannot be exported: allowed are ConvNet and LanguageModel"):
         export_network(None, torch.nn.Linear(1, 1), tmp_path / "linear", Origin("Linear"))

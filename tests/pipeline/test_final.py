@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import IN_THIS_PROCESS, type_in
+from conftest import CHANCE_COLUMNS, IN_THIS_PROCESS, type_in
 from rich.console import Console
 from sklearn.datasets import load_digits
 
@@ -243,3 +243,18 @@ def test_the_grids_are_over_what_the_paper_names() -> None:
 def test_a_search_has_to_be_finished(run: Path) -> None:
     sorted((run / "checkpoints").iterdir())[-1].unlink()
     assert "6 of 6 children ended; the search has to be finished first: " in final(run, expected=2)
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged"])
+def test_weights_that_are_lost_before_the_test_are_trained_again(harm: str, run: Path) -> None:
+    before = rows(run)
+    tested = before[before.step == "test"].iloc[0]
+    with open_study(*open_run(run), "final", Console(quiet=True)) as study:  # as if no figure had come of it
+        study.record({**study.rows[-1], "status": "failed", "test_metric": None, "test_loss": None, "ended_at": 0})
+    weights = run / before[before.training == tested.tested].iloc[0].weights
+    weights.unlink()
+    if harm == "damaged":
+        weights.write_bytes(b"x" * 1_000)
+    assert "are gone or damaged: it is trained again" in final(run, "--more-filters", "3")
+    chance = [name for name in CHANCE_COLUMNS if name in before.columns]
+    pd.testing.assert_frame_equal(rows(run).drop(columns=chance), before.drop(columns=chance))

@@ -75,8 +75,9 @@ def test_a_training_that_has_a_row_is_not_run_again(run: Path) -> None:
 
 
 def test_rows_that_a_kill_left_in_the_journal_alone_are_published(run: Path) -> None:
-    with study_of(run) as (study, planned):
+    with pytest.raises(RuntimeError, match="killed"), study_of(run) as (study, planned):
         study.train(planned)
+        raise RuntimeError("killed")
     expected = ablations(run)
     (run / "ablations" / "part-000000.parquet").unlink()
     with study_of(run) as (study, planned):
@@ -126,9 +127,10 @@ def test_a_stage_holds_the_run_folder(run: Path) -> None:
 
 
 def test_the_files_of_a_stage_are_verified_and_repaired_too(run: Path) -> None:
-    with study_of(run) as (study, planned):
+    with pytest.raises(RuntimeError, match="before its end"), study_of(run) as (study, planned):
         for training in planned:
             study.train([training])
+        raise RuntimeError("before its end")
     assert f"ok   {run / 'ablations.jsonl'}" in type_in("verify", run)
     first, second, third = (run / "ablations.jsonl").read_bytes().splitlines(keepends=True)
     (run / "ablations.jsonl").write_bytes(first + second.replace(b"best 1", b"best 9") + third)
@@ -138,3 +140,16 @@ def test_the_files_of_a_stage_are_verified_and_repaired_too(run: Path) -> None:
     with study_of(run) as (study, planned):
         assert [row["name"] for row in study.train(planned)] == ["best 0", "best 1", "best 2"]
     assert ablations(run).name.tolist() == ["best 0", "best 1", "best 2"]
+    assert not (run / "ablations.jsonl").read_bytes(), "what is published for good needs no journal"
+
+
+def test_a_training_that_failed_keeps_its_checkpoint_for_the_next_try(run: Path) -> None:
+    with study_of(run) as (study, planned):
+        failing = replace(planned[0], trial=replace(planned[0].trial, tokens=(99,)))
+        checkpoints = [study.paths.training_checkpoint(training.fingerprint) for training in (failing, planned[1])]
+        for checkpoint in checkpoints:
+            checkpoint.parent.mkdir(exist_ok=True)
+            checkpoint.write_bytes(b"kept after an epoch")
+        rows = study.train([failing, planned[1]])
+    assert [row["status"] for row in rows] == ["invalid", "ok"]
+    assert [checkpoint.exists() for checkpoint in checkpoints] == [True, False]

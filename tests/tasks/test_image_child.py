@@ -107,6 +107,13 @@ def test_an_absurd_learning_rate_diverges_and_ends_the_training(trial: Trial) ->
     assert len(training.epochs) < 5
 
 
+def test_a_child_that_diverges_keeps_no_checkpoint_to_go_on_from(trial: Trial, tmp_path: Path) -> None:
+    child = replace(trial.child, learning_rate=1e30, epochs=2, checkpoint_minutes=1e-9)
+    kept = replace(trial, child=child, checkpoint_path=str(tmp_path / "child.pt"))
+    first, again = train_image_child(NETWORK, kept), train_image_child(NETWORK, kept)
+    assert first.status == again.status == "diverged" and len(first.epochs) == len(again.epochs)
+
+
 @pytest.mark.parametrize("epochs", [1, 1_000])
 def test_a_child_that_takes_too_long_is_stopped_in_the_middle_of_an_epoch(epochs: int, trial: Trial) -> None:
     child = replace(trial.child, timeout_minutes=1e-9, epochs=epochs)

@@ -12,13 +12,15 @@ import dask
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
-from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
+from cluster.cluster import CONNECTIONS, Cluster, closed_at_the_end
 from cluster.dask_configuration import output_in
 from cluster.errors import ClusterError
 from cluster.gpus import num_gpus
+from cluster.local import check_workers
 from cluster.settings import ClusterSettings
 
 NO_GPU = "cluster.kind = 'cuda': no GPU visible (CUDA_VISIBLE_DEVICES: {}); without one, use --cluster local"
+START_SECONDS = 300
 SHARED = 0.9  # of a GPU's memory is for the children that share it; the rest is for what CUDA keeps per process
 
 
@@ -43,9 +45,12 @@ def cuda_cluster(settings: ClusterSettings, folder: Path | None) -> Iterator[Clu
         Client(dask_cluster, connection_limit=CONNECTIONS) as client,
     ):
         _add_workers(dask_cluster, each)
-        client.wait_for_workers(gpus * each, timeout=300)
+        try:
+            client.wait_for_workers(gpus * each, timeout=START_SECONDS)
+        except TimeoutError as error:
+            raise ClusterError(f"not all {gpus * each} workers on GPUs began within {START_SECONDS} seconds") from error
         description = f"{gpus} GPU{'s' if gpus > 1 else ''} of this machine, {each} at a time on each"
-        yield Cluster(client, description, gpus * each, partial(check_scheduler, client), on_gpus=True)
+        yield Cluster(client, description, gpus * each, partial(check_workers, client, dask_cluster), on_gpus=True)
 
 
 def _one_worker_a_gpu(settings: ClusterSettings, workers: int):  # type: ignore[no-untyped-def]

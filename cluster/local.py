@@ -35,10 +35,10 @@ def local_cluster(settings: ClusterSettings, threads_per_child: int, folder: Pat
         kind = "worker" if settings.processes else "thread"
         description = f"{workers} {kind}{'s' if workers > 1 else ''} on this machine"
         advice = _advice() if settings.processes else ""
-        yield Cluster(client, description + advice, workers, partial(_check_workers, client, dask_cluster))
+        yield Cluster(client, description + advice, workers, partial(check_workers, client, dask_cluster))
 
 
-def _check_workers(client: Client, dask_cluster: LocalCluster) -> None:
+def check_workers(client: Client, dask_cluster: LocalCluster) -> None:
     """Raise ClusterError where all workers have ended. A process that died is begun again by its nanny."""
     check_scheduler(client)
     if all(worker.status in ENDED for worker in dask_cluster.workers.values()):

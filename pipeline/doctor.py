@@ -17,6 +17,7 @@ from cluster.open import open_cluster
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
 from pipeline.checks import check_configuration
+from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.datasets import prepare_data
@@ -29,11 +30,13 @@ from pipeline.workload import children_to_come
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
 from tasks.records import Trial, TrialResult
-from tasks.settings import depth_at
-from tasks.trial import run_trial
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, RetrySettings, depth_at
 
 TRIAL_EPOCHS = 2  # the first epoch has costs of its own
 SHORT = 20.0  # seconds
+AGAIN = 1_000  # added to the number of a trial that is trained twice
+NO_RETRIES = RetrySettings(failed=0, out_of_memory=0, timed_out=0)
+KEEPING = (IMAGE_TASK, LANGUAGE_TASK)  # tasks that keep checkpoints
 GIB = 2**30
 ENOUGH_DISK = 5 * GIB
 
@@ -70,7 +73,8 @@ def _findings(configuration: Configuration, paths: RunPaths, data_path: Path, co
     yield _disk(paths.folder)
     try:
         threads = configuration.child.threads
-        with open_cluster(configuration.cluster, threads, paths.workers, jobs=1) as cluster:
+        settings = replace(configuration.cluster, allowed_failures=0)  # what ends one worker would end others too
+        with open_cluster(settings, threads, paths.workers, jobs=1) as cluster:
             if cluster.job_script:
                 say(console, f"A job:\n{cluster.job_script}")
             yield Finding("cluster", cluster.description)
@@ -86,8 +90,12 @@ def _worker_findings(
     word, written, answer = uuid.uuid4().hex, paths.folder / "from_driver", paths.folder / "from_worker"
     written.write_text(word)
     started = time.monotonic()
-    request = ProbeRequest(str(written), str(data_path), str(answer))
-    worker = tasks.run(f"probe-{word}", probe, request)
+    tasks.submit([f"probe-{word}"], probe, [ProbeRequest(str(written), str(data_path), str(answer))], 0)
+    (ended,) = tasks.wait()
+    if ended.error:
+        yield Finding("first worker", f"{type(ended.error).__name__}: {ended.error}", wrong=True)
+        return
+    worker: Probe = ended.value
     yield Finding("first worker", f"on {worker.host} after {format_seconds(time.monotonic() - started)}")
     shared = worker.read == word and answer.is_file() and answer.read_text() == word
     yield Finding("shared folder", f"{paths.folder.parent}{'' if shared else ' is not the same there'}", not shared)
@@ -126,8 +134,9 @@ def _estimate(
     """Train one child of the first depth and one of the last for a moment, and play the whole run through with them."""
     search = configuration.search
     depths = sorted({depth_at(0, search), depth_at(search.samples - 1, search)})
+    children = Children(tasks, paths.folder.name, configuration.child, NO_RETRIES)
     trials = [_trial(configuration, depth, number, paths, data_path) for number, depth in enumerate(depths)]
-    results = [_train(tasks, trial, paths.folder.name) for trial in trials]
+    results = [_train(tasks, children, trial) for trial in trials]
     for depth, result in zip(depths, results, strict=True):
         if result.error:
             yield Finding(f"a child of depth {depth}", f"{result.status}: {result.error.strip()}", wrong=True)
@@ -161,8 +170,8 @@ def _whole_run(configuration: Configuration, tried: Sequence[Child], workers: in
 
 
 def _walltime(configuration: Configuration, worker_seconds: float, epoch: float, child: float) -> Finding:
-    kept = configuration.child.checkpoint_minutes
-    between = max(epoch, 60 * kept) if kept else child  # what a child loses at most when its worker retires
+    kept = configuration.child.checkpoint_minutes is not None and configuration.child.task in KEEPING
+    between = min(epoch, child) if kept else child  # an epoch that ends shortly before its worker retires is kept
     found = f"workers live for {format_seconds(worker_seconds)}"
     if between >= worker_seconds:
         return Finding("walltime", f"{found}, less than the {format_seconds(between)} a child needs at a stretch", True)
@@ -170,10 +179,19 @@ def _walltime(configuration: Configuration, worker_seconds: float, epoch: float,
     return Finding("walltime", f"{found}; {goes_on}")
 
 
-def _train(tasks: Tasks, trial: Trial, name: str) -> TrialResult:
+def _train(tasks: Tasks, children: Children, trial: Trial) -> TrialResult:
     """A short child is trained twice: the first in a process takes a few seconds more."""
-    result = tasks.run(f"{name}-{trial.trial_id}", run_trial, trial)
-    return tasks.run(f"{name}-{trial.trial_id}-again", run_trial, trial) if result.seconds < SHORT else result
+    result = _once(tasks, children, trial)
+    if result.error or result.seconds >= SHORT:
+        return result
+    return _once(tasks, children, replace(trial, trial_id=trial.trial_id + AGAIN, checkpoint_path=None))
+
+
+def _once(tasks: Tasks, children: Children, trial: Trial) -> TrialResult:
+    children.train([trial])
+    while True:
+        for result in children.take(tasks.wait()):
+            return result
 
 
 def _trial(configuration: Configuration, depth: int, number: int, paths: RunPaths, data_path: Path) -> Trial:

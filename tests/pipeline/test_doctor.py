@@ -10,6 +10,7 @@ import pytest
 from conftest import TINY, type_in
 from distributed import LocalCluster
 
+from pipeline.configuration import override
 from pipeline.doctor import _device, _versions, _walltime, _whole_run
 from pipeline.experiments import cifar10, digits
 from pipeline.time_left import Child
@@ -169,3 +170,20 @@ def test_children_that_share_a_gpu_share_its_hours() -> None:
     assert finding.found == "720 children, 5.0 GPU-hours, 2h30m on 8 workers"
     threads = replace(configuration, child=replace(configuration.child, threads=2))
     assert "40.0 CPU-hours" in _whole_run(threads, [Child(4, 100.0, "", 0.0)], 8, on_gpu=False).found
+
+
+@pytest.mark.faults
+def test_a_child_that_kills_its_worker_is_found_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    output = doctor("child.task=deadly_task:die", expected=1)
+    assert "WRONG a child of depth 2: lost_worker: its worker died 1 times while training it" in output
+    assert "Traceback" not in output
+
+
+def test_the_walltime_is_enough_for_what_a_child_does_at_a_stretch() -> None:
+    ours = override(digits(), ["child.checkpoint_minutes=10"])
+    assert "long enough for a child" in _walltime(ours, 540.0, epoch=2.0, child=60.0).found
+    assert not _walltime(ours, 540.0, epoch=500.0, child=9_000.0).wrong
+    assert _walltime(ours, 540.0, epoch=600.0, child=9_000.0).wrong
+    theirs = override(digits(), ["child.task=math:sqrt"])
+    assert _walltime(theirs, 540.0, epoch=2.0, child=600.0).wrong, "nobody says that it keeps checkpoints"

@@ -147,7 +147,21 @@ def is_running(paths: RunPaths) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):  # a folder of someone else's, to be read alone
+        return _is_locked(paths.lock)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock, as far as can be told by who may only read it."""
+    import fcntl  # as FileLock does, where there is such
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
         return False
+    return False
 
 
 def free_folder(parent: Path, experiment: str) -> Path:

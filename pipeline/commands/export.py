@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import RunFolder
+from pipeline.commands.options import RunFolder, existing
 from pipeline.errors import DiskError, UserError
 from pipeline.exit_codes import exit_codes
+
+MaybeRunFolder = Annotated[Path | None, typer.Argument(help="Folder of the run, or its name in runs/.", metavar="RUN")]
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of the run, such as runs/digits-1.")] = None,
+    folder: MaybeRunFolder = None,
     *,
     to: Annotated[Path, typer.Option(help="New folder for the network.", metavar="DIR")],
     trial: Annotated[int | None, typer.Option(help="Number of a trial; the best if not given.")] = None,
@@ -57,7 +59,7 @@ def export(
             assert folder is not None
             if hidden_size is not None:
                 raise UserError("--hidden-size, --input-size and --layers are for preset nascell")
-            paths, configuration = open_run(folder)
+            paths, configuration = open_run(existing(folder))
             if training is not None or final:
                 written = export_training(paths, configuration, to, training)
             else:

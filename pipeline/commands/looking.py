@@ -7,18 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.options import RunFolder, existing
 from pipeline.exit_codes import exit_codes
 
 EPOCH_FIGURES = ("train_loss", "train_metric", "validation_loss", "validation_metric", "learning_rate")
 WIDE = 400  # columns, where no screen limits them
 
 
-def existing(folder: Path) -> Path:
-    """The folder of a run: as given, or a name in runs/."""
-    return Path("runs") / folder if not folder.exists() and (Path("runs") / folder).exists() else folder
-
-
-Run = Annotated[Path, typer.Argument(help="Folder of the run, or its name in runs/.", metavar="RUN", callback=existing)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -31,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(diff)
 
 
-def status(run: Run, as_json: AsJson = False) -> None:
+def status(run: RunFolder, as_json: AsJson = False) -> None:
     """Tell how far a run is, also while it is going on."""
     with exit_codes():
         from pipeline.status import status_of, status_text
@@ -61,7 +56,7 @@ def list_runs(
 
 
 def top(
-    run: Run,
+    run: RunFolder,
     count: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 10,
     control: Annotated[bool, typer.Option("--control", help="Those of the control.")] = False,
     as_json: AsJson = False,
@@ -86,7 +81,7 @@ def top(
 
 
 def show(
-    run: Run, trial: Annotated[int, typer.Argument(help="Number of the trial.", min=0)], as_json: AsJson = False
+    run: RunFolder, trial: Annotated[int, typer.Argument(help="Number of the trial.", min=0)], as_json: AsJson = False
 ) -> None:
     """One trial: its architecture, how its training went, and why it failed if it did."""
     with exit_codes():

@@ -10,7 +10,15 @@ import typer
 if TYPE_CHECKING:
     from pipeline.configuration import Configuration
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run, such as runs/digits-1.")]
+
+def existing(folder: Path) -> Path:
+    """The folder of a run: as given, or a name in runs/."""
+    return Path("runs") / folder if not folder.exists() and (Path("runs") / folder).exists() else folder
+
+
+RunFolder = Annotated[
+    Path, typer.Argument(help="Folder of the run, or its name in runs/.", metavar="RUN", callback=existing)
+]
 ClusterOption = Annotated[
     str | None, typer.Option(help="local, cuda, slurm, or tcp://HOST:PORT of a scheduler.", metavar="KIND")
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.options import ClusterOption, SiteOption
+from pipeline.commands.options import ClusterOption, RunFolder, SiteOption
 from pipeline.errors import UserError
 from pipeline.exit_codes import exit_codes
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from pipeline.configuration import Configuration
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run, such as runs/digits-1.")]
 RetryOption = Annotated[bool, typer.Option("--retry", help="Train again what failed before.")]
 
 
@@ -50,7 +49,7 @@ def final(
         "final.parameters": parameters and _whole_numbers("--parameters", parameters),
     }
     given = {key: value for key, value in options.items() if value is not None}
-    with going_on(folder / "run.log"):
+    with going_on(folder):
         from pipeline.final import run_final
 
         configuration, console = _open(folder, "final", site, cluster, given, set_ or [])
@@ -73,7 +72,7 @@ def ablate(
     """Train the best network against itself with all connections, with no skips, and with one decision changed."""
     options = {"ablations.perturbations": perturbations, "ablations.seeds": seeds}
     given = {key: value for key, value in options.items() if value is not None}
-    with going_on(folder / "run.log"):
+    with going_on(folder):
         from pipeline.ablations import run_ablations
 
         configuration, console = _open(folder, "ablations", site, cluster, given, set_ or [])
@@ -116,8 +115,11 @@ def _whole_numbers(option: str, text: str) -> list[int]:
 
 
 @contextmanager
-def going_on(log: Path | None = None) -> Iterator[None]:
-    """Errors as messages and exit codes, for what goes on when its command is typed again. The log has tracebacks."""
+def going_on(folder: Path) -> Iterator[None]:
+    """Errors as messages and exit codes, for what goes on when its command is typed again.
+
+    Tracebacks are in the log of the run in a folder, or of the run in the folder of a comparison that failed last.
+    """
     go_on = "Nothing that ended is lost. The same command goes on."
     with exit_codes():
         try:
@@ -128,8 +130,10 @@ def going_on(log: Path | None = None) -> Iterator[None]:
         except (UserError, typer.Exit, BrokenPipeError):
             raise
         except Exception as error:
-            if log is None or not log.exists():
+            logs = [*folder.glob("run.log"), *folder.glob("*/run.log")]
+            if not logs:
                 raise
+            log = max(logs, key=lambda log: log.stat().st_mtime)
             typer.echo(f"error: {type(error).__name__}: {error}", err=True)
             typer.echo(f"The traceback is in {log}. {go_on}", err=True)
             raise typer.Exit(1) from None

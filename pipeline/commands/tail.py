@@ -9,7 +9,8 @@ from typing import Annotated, TextIO
 
 import typer
 
-from pipeline.commands.looking import AsJson, Run
+from pipeline.commands.looking import AsJson
+from pipeline.commands.options import RunFolder
 from pipeline.exit_codes import exit_codes
 
 FOLLOW_SECONDS = 1.0
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tail(
-    run: Run,
+    run: RunFolder,
     lines: Annotated[int, typer.Option("-n", help="How many lines to begin with.", min=0)] = 10,
     follow: Annotated[bool, typer.Option(help="Go on while a driver is at work.")] = True,
     as_json: AsJson = False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import ClusterOption, SetOption, SiteOption
+from pipeline.commands.options import ClusterOption, SetOption, SiteOption, existing
 from pipeline.commands.stages import RetryOption, going_on
 from pipeline.errors import UserError
 
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from pipeline.configuration import Configuration
 
 Folder = Annotated[
-    Path, typer.Argument(help="Folder of a run that searched for a cell; with --cell any folder.", metavar="RUN")
+    Path,
+    typer.Argument(
+        help="Folder of a run that searched for a cell, or its name in runs/; with --cell any folder.",
+        metavar="RUN",
+        callback=existing,
+    ),
 ]
 CellOption = Annotated[
     str | None, typer.Option(help="nascell, lstm, rnn or a JSON file, in place of the run's best.", metavar="CELL")
@@ -40,7 +45,7 @@ def characters(
     set_: SetOption = None,
 ) -> None:
     """Bits per character of a text that is read character by character."""
-    with going_on(folder / "run.log"):
+    with going_on(folder):
         from rich.console import Console
 
         from pipeline.configuration import override
@@ -70,7 +75,7 @@ def translation(
     set_: SetOption = None,
 ) -> None:
     """BLEU of a translation model in the manner of GNMT."""
-    with going_on(folder / "run.log"):
+    with going_on(folder):
         from rich.console import Console
 
         from pipeline.configuration import override

@@ -1,5 +1,6 @@
 """What the paper's Tables 1, 2 and 3 report, with the rows of a run beside it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,14 +84,20 @@ TABLE_3 = (  # Penn Treebank's characters, test bits per character
 def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: Row) -> Iterator[Comparison]:
     """The paper's tables for the data of a run. Test figures are those of tables `final` and `transfer_characters`."""
     if configuration.data.dataset == "cifar10":
-        ours = [("this run, best child of the search, validation", best["depth"], best["parameters"], best["metric"])]
         tests = _tested(paths, "final", "test_metric")
-        depths = dict(zip(*read_table(paths, "samples", ["trial_id", "depth"]).to_pydict().values(), strict=True))
-        ours += [
-            (f"this run{_wider(row)}, test", depths[row["trial_id"]], row["parameters"], row["test_metric"])
-            for row in tests
-        ]
-        rows = tuple((name, str(depth), _millions(size), f"{100 * (1 - m):.2f}") for name, depth, size, m in ours)
+        samples = read_table(paths, "samples", ["trial_id", "depth", "architecture"]).to_pylist()
+        depths = {row["trial_id"]: _layers(row) for row in samples}
+        ours = [("best child of the search, validation", best, best["metric"])]
+        ours += [(f"test{_wider(row)}", row, row["test_metric"]) for row in tests]
+        rows = tuple(
+            (
+                f"this run, {name}",
+                str(depths[row["trial_id"]]),
+                _millions(row["parameters"]),
+                f"{100 * (1 - metric):.2f}",
+            )
+            for name, row, metric in ours
+        )
         title = "Table 1: test error on CIFAR-10"
         yield Comparison(title, ("model", "depth", "parameters", "error (%)"), TABLE_1, rows)
     if configuration.data.dataset == "text":
@@ -107,6 +114,13 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
         if cells:
             title = "Table 3: characters of Penn Treebank"
             yield Comparison(title, ("cell", "parameters", "bits per character"), TABLE_3, cells)
+
+
+def _layers(sample: Row) -> int:
+    """The layers of a network: a search for blocks decides about one block of each."""
+    architecture = json.loads(sample["architecture"])
+    layers = architecture.get("layers") if isinstance(architecture, dict) else None
+    return len(layers) if isinstance(layers, list) else int(sample["depth"])
 
 
 def _wider(row: Row) -> str:

@@ -92,14 +92,16 @@ def cost_rows(
     """What each part of a run cost: (part, trainings, hours of what kind of device, those of them on failed ones).
 
     A part is its name and its rows of `results` or of a stage's table. A training takes so many CPU threads, or a GPU
-    that it shares with others.
+    that it shares with others. One that failed does not tell its device: it is taken for what the others had.
     """
     lines = []
+    devices = [row["device"] for _, rows in parts for row in rows if row["device"] is not None]
     for name, rows in parts:
+        usual = next((row["device"] for row in rows if row["device"] is not None), devices[0] if devices else "cpu")
         hours: dict[str, float] = defaultdict(float)
         lost: dict[str, float] = defaultdict(float)
         for row in rows:
-            gpu = row["device"] is not None and not row["device"].startswith(("cpu", "CPU"))
+            gpu = not (row["device"] or usual).startswith(("cpu", "CPU"))
             kind, times = ("GPU-hours", 1 / children_per_gpu) if gpu else ("core-hours", threads)
             hours[kind] += times * row["seconds"] / 3600
             lost[kind] += times * row["seconds"] / 3600 * (row["status"] not in COUNTED)

@@ -11,6 +11,7 @@ from models.conv_architecture import ConvArchitecture
 from models.space import SearchSpace
 from pipeline.configuration import Configuration
 from pipeline.files import write_atomically, writing
+from pipeline.foreign_code import without_foreign_code
 from pipeline.progress import format_reward, format_seconds
 from pipeline.report import page as html
 from pipeline.report.after_search import STAGES, stage_sections, trainings_of
@@ -45,32 +46,42 @@ def write_report(paths: RunPaths, configuration: Configuration) -> list[Path]:
     paths.report.mkdir(exist_ok=True)
     summary, whole = paths.report / "summary.txt", paths.report / "report.html"
     write_atomically(summary, (summary_text(paths, configuration) + "\n").encode())
-    search = summarise(paths)
     name = f"{paths.folder.resolve().name}: experiment {configuration.experiment}"
-    if not search.ranked:
-        text = html.page(
-            name, "no child has ended well yet", [("", html.preformatted(summary_text(paths, configuration)))]
-        )
-        write_atomically(whole, text.encode())
-        return [whole, summary]
     saved: list[SavedPlot] = []
     with matplotlib.rc_context(STYLE):
-        sections = list(_sections(paths, configuration, search, saved))
+        sections = list(_sections(paths, configuration, saved))
     task = f"children by {configuration.child.task}, space {configuration.space.function}"
     write_atomically(whole, html.page(name, task, sections).encode())
     return [whole, summary, *(path for plot in saved for path in plot.files)]
 
 
-def _sections(
-    paths: RunPaths, configuration: Configuration, search: SearchSummary, saved: list[SavedPlot]
-) -> Iterator[tuple[str, str]]:
+def _sections(paths: RunPaths, configuration: Configuration, saved: list[SavedPlot]) -> Iterator[tuple[str, str]]:
     """(heading, HTML) of each part of the page; plots are saved and put into `saved` on the way."""
-    control = summarise(paths.control)
 
     def drawn(plot: Plot, *, wide: bool = True) -> str:
         saved.append(save(plot, paths.report))
         return html.figure(saved[-1], wide=wide)
 
+    search, control = summarise(paths), summarise(paths.control)
+    if search.ranked:
+        yield from _what_was_found(paths, configuration, search, control, drawn)
+    else:
+        yield "", html.preformatted(summary_text(paths, configuration))
+    results = read_table(paths, "results").to_pylist()
+    if (workers := plot_workers(results)) is not None:
+        yield workers.title, drawn(workers)
+    yield "Cost and failures", _cost_and_failures(paths, configuration, results)
+    if rows := comparison_of(paths):
+        yield "Improvement over other policies (Figure 6)", drawn(plot_comparison(rows))
+    yield from stage_sections(paths, configuration)
+    if search.ranked:
+        for table in comparisons_with_paper(paths, configuration, search.ranked[0]):
+            yield table.title, html.html_table(table.columns, table.published, table.ours)
+
+
+def _what_was_found(
+    paths: RunPaths, configuration: Configuration, search: SearchSummary, control: SearchSummary, drawn: Any
+) -> Iterator[tuple[str, str]]:
     words = "".join(map(html.paragraph, sentences(configuration, search, control)))
     yield "", html.cards(first_figures(configuration, search, control)) + words
     searches = searches_of(paths, configuration.search.policy, configuration.search.control)
@@ -85,15 +96,6 @@ def _sections(
         samples = read_table(paths, "samples", ["trial_id", "depth", "tokens"]).to_pylist()
         if (preferences := plot_preferences(space, samples)) is not None:
             yield preferences.title, drawn(preferences)
-    results = read_table(paths, "results").to_pylist()
-    if (workers := plot_workers(results)) is not None:
-        yield workers.title, drawn(workers)
-    yield "Cost and failures", _cost_and_failures(paths, configuration, results)
-    if rows := comparison_of(paths):
-        yield "Improvement over other policies (Figure 6)", drawn(plot_comparison(rows))
-    yield from stage_sections(paths, configuration)
-    for table in comparisons_with_paper(paths, configuration, search.ranked[0]):
-        yield table.title, html.html_table(table.columns, table.published, table.ours)
 
 
 def _control_table(configuration: Configuration, search: SearchSummary, control: SearchSummary) -> str:
@@ -138,13 +140,14 @@ def _cost_and_failures(paths: RunPaths, configuration: Configuration, results: l
     cost = html.html_table(("part", "trainings", "cost", "of it on failed ones"), costs)
     lasted = [row["seconds"] for row in results if row["seconds"]]
     mean = f"A child took {format_seconds(sum(lasted) / len(lasted))} on average." if lasted else ""
-    failures = failure_rows(results)
-    table = html.html_table(("outcome", "children", "the first of them"), failures) if failures else ""
+    failures = [(name, *row) for name, rows in parts[:2] for row in failure_rows(rows)]
+    table = html.html_table(("part", "outcome", "children", "the first of them"), failures) if failures else ""
     return cost + html.paragraph(mean if failures else f"{mean} No child failed, diverged or was too large.") + table
 
 
 def remake_report(paths: RunPaths) -> None:
     """Write the report of a run again, if the folder holds one: after a stage, or a comparison that has it."""
     if paths.config.exists():
+        paths, configuration = open_run(paths.folder)
         with writing(paths.report):
-            write_report(*open_run(paths.folder))
+            write_report(paths, without_foreign_code(configuration))

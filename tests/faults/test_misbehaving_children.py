@@ -117,6 +117,9 @@ def test_a_search_whose_children_fail_stops_and_goes_on_once_mended(
     output = search_table(table, folder, *sets, *settings("fail_until_mended"), expected=1)
     assert "16 of the last 16 children failed; allowed is a share of search.max_failed_share = 0.5" in output
     assert "16 of them: failed: OSError: no library number " in output and "go on with: " in output
+    page = (folder / "report" / "report.html").read_text()
+    assert "run/report/report.html" in output and "16 children ended, none of them well" in page
+    assert "OSError: no library number" in page and "What the workers did" in page
     before = results_of(folder)
     assert (before.status == "failed").all() and len(before) == 16 and (before.attempts == 2).all()
     closed = pd.read_parquet(folder / "updates")

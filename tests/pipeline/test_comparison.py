@@ -132,3 +132,10 @@ def test_a_seed_without_a_figure_leaves_no_difference_and_that_is_said() -> None
 
 def test_points_end_with_the_search() -> None:
     assert points_of(1_200, 400) == [400, 800, 1_200] and points_of(32, 10) == [10, 20, 30, 32]
+
+
+def test_a_search_that_fails_is_told_in_a_line(tmp_path: Path) -> None:
+    table = write_table(tmp_path)
+    output = compare(table, tmp_path / "compared", "--set", "child.task=math:sqrt", expected=1)
+    assert "error: SearchStopped: " in output and "Traceback (most" not in output
+    assert f"The traceback is in {tmp_path}/compared/random-0/run.log. Nothing that ended is lost." in output

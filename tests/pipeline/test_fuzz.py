@@ -87,7 +87,12 @@ def keys_of(given: list[str]) -> list[str]:
     keys = [".".join(part.strip() for part in key.split(".")) for key, equals, _ in parts if equals]
     settings = [f"{key}{end}" for key in keys if key in KEYS for end in (" = ", ".")]
     unknown = [f"unknown key {key.partition('.')[0]}" for key in keys if key not in KEYS]
-    return [*settings, *unknown, *(key for key in keys if key not in KEYS), *(f"--set {assignment}" for assignment in given)]
+    return [
+        *settings,
+        *unknown,
+        *(key for key in keys if key not in KEYS),
+        *(f"--set {assignment}" for assignment in given),
+    ]
 
 
 @pytest.mark.parametrize("tier", TIERS)

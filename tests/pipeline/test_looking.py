@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from conftest import type_in
 from made_up import BEGUN, made_up_run
 
 from pipeline.experiments import digits
-from pipeline.run_folder import driver_lock, open_run
+from pipeline.run_folder import driver_lock, is_running, open_run
+from pipeline.run_paths import RunPaths
 from pipeline.run_state import run_state
 from pipeline.seals import read_json, write_json
 from pipeline.tables import read_table
+
+NOBODY = 65_534  # a user
 
 
 @pytest.fixture
@@ -115,4 +119,34 @@ def test_a_run_goes_by_its_name(running: Path, monkeypatch: pytest.MonkeyPatch) 
     running.rename(running.parent / "runs" / "mine")
     monkeypatch.chdir(running.parent)
     assert "runs/mine: experiment digits" in type_in("status", "mine")
+    assert "ok   runs/mine/config.json" in type_in("verify", "mine", expected=1)
+    assert type_in("export-trials", "mine") and "runs/mine/report/report.html" in type_in("report", "mine")
+    assert "runs/mine names no code" in type_in("trust", "mine")
+    for stage in ("final", "ablate"):
+        assert "runs/mine: 20 of 200 children ended; the search has to" in type_in(stage, "mine", expected=2)
+    assert "runs/mine: no finished search" in type_in("transfer", "characters", "mine", expected=2)
     assert "no run there" in type_in("status", "nothing", expected=2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look with somebody else's eyes")
+def test_somebody_who_may_only_read_sees_a_run_going_on(
+    finished_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name) / "run"
+        shutil.copytree(finished_run, folder, ignore=shutil.ignore_patterns(".lock*"))
+        Path(name).chmod(0o755)
+        paths = RunPaths(folder)
+        with driver_lock(paths):
+            assert seen_by_nobody(paths)
+        paths.lock.touch()
+        assert not seen_by_nobody(paths)
+
+
+def seen_by_nobody(paths: RunPaths) -> bool:
+    os.seteuid(NOBODY)
+    try:
+        assert not os.access(paths.lock, os.W_OK, effective_ids=True)
+        return is_running(paths)
+    finally:
+        os.seteuid(0)

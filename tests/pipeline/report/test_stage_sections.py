@@ -1,20 +1,25 @@
 """What the report tells of stages, costs and large runs, on runs that are made up."""
 
+import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up import add_comparison, add_stage, made_up_run, stage_row
 
+from models.architecture import to_json
+from models.space import SearchSpace
 from pipeline.configuration import Configuration, override
-from pipeline.experiments import cifar10, digits, ptb
+from pipeline.experiments import cifar10, cifar10_pooling, digits, ptb
 from pipeline.report import remake_report
 from pipeline.report.figure_6 import comparison_of, plot_comparison
 from pipeline.report.plots import MANY_POINTS
 from pipeline.report.published import comparisons_with_paper
 from pipeline.report.workers import busy_at, cost_rows, plot_workers
 from pipeline.run_paths import RunPaths
+from pipeline.tables import Tables, read_table
 
 
 def page_of(paths: RunPaths) -> str:
@@ -45,8 +50,8 @@ def test_table_1_has_the_network_that_was_tested(tmp_path: Path) -> None:
     page = page_of(paths)
     rows = ours(page)
     assert ["this run, test", "6", "4.2M", "3.65"] in rows and "Table 1: test error on CIFAR-10" in page
-    (table,) = comparisons_with_paper(paths, configuration, {"depth": 20, "parameters": 10, "metric": 0.9})
-    assert [row[1] for row in table.ours] == ["20", "6"]
+    (table,) = comparisons_with_paper(paths, configuration, {"trial_id": 4, "parameters": 10, "metric": 0.9})
+    assert [row[1] for row in table.ours] == ["6", "6"]
     assert "test accuracy 96.35%" in page
     assert "<td>final stage</td>" in page and f"{40 * 10 / 3600 / 4:.2f} GPU-hours" in page
 
@@ -85,13 +90,32 @@ def test_children_that_follow_each_other_are_not_busy_at_once() -> None:
 def test_costs_count_a_gpu_once_for_the_children_that_share_it() -> None:
     rows = [
         {"device": "NVIDIA H100", "seconds": 3600.0, "status": "ok"},
-        {"device": "NVIDIA H100", "seconds": 3600.0, "status": "failed"},
+        {"device": None, "seconds": 3600.0, "status": "failed"},  # it does not tell where
     ]
     assert cost_rows([("controller", rows)], threads=2, children_per_gpu=4) == [
         ("controller", "2", "0.50 GPU-hours", "0.25 GPU-hours")
     ]
     on_cores = [{"device": "cpu", "seconds": 3600.0, "status": "ok"}]
     assert cost_rows([("final stage", on_cores)], threads=2, children_per_gpu=4)[0][2] == "2.00 core-hours"
+    lost = [{"device": None, "seconds": 3600.0, "status": "lost_worker"}]
+    assert cost_rows([("controller", rows), ("random", lost)], 2, 4)[1] == (
+        "random", "1", "0.25 GPU-hours", "0.25 GPU-hours",
+    )  # fmt: skip
+
+
+def test_a_network_of_blocks_has_the_layers_of_all_of_them(tmp_path: Path) -> None:
+    configuration = override(cifar10_pooling(), ["search.control=none"])
+    paths = made_up_run(tmp_path / "run", configuration, 8, depth=13)
+    samples = read_table(paths, "samples").to_pylist()
+    space = SearchSpace(configuration.space.function, configuration.space.options)
+    for row in samples:
+        row["architecture"] = json.dumps(to_json(space.decode(13, row["tokens"])))
+    with closing(Tables(paths)) as tables:
+        tables.reopen({"samples": 0})
+        tables.append({"samples": samples})
+        tables.commit()
+    (table,) = comparisons_with_paper(paths, configuration, {"trial_id": 0, "parameters": 10, "metric": 0.9})
+    assert [row[1] for row in table.ours] == ["39"], "as many as the paper's"
 
 
 @pytest.mark.slow

@@ -75,9 +75,9 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
 
 
 def _shorter(name: str, children: int, folder: Path | None) -> Configuration:
-    """An experiment with one wave of children that take seconds."""
+    """An experiment whose children take seconds, in waves as it has them: with their ends waited for, and steps."""
     experiment = {"cifar10_small": cifar10_small, "ptb_small": ptb_small, "digits": digits}[name]()
-    search = replace(experiment.search, samples=children, children_per_replica=children, control=None)
+    search = replace(experiment.search, samples=children, control=None)
     data = replace(experiment.data, folder=str(folder) if folder else None)
     if name == "cifar10_small":
         data = replace(data, num_train=1_500, num_validation=500)
@@ -89,7 +89,7 @@ def _shorter(name: str, children: int, folder: Path | None) -> Configuration:
 
 
 def _compare(configuration: Configuration, workers: int, case: dict[str, Any], results: list[list[Any]]) -> None:
-    """A search of one wave, then its children again in a loop: adds seconds to the case, what they found to results."""
+    """A search, then its children again in a loop: adds seconds to the case, what they found to results."""
     configuration = replace(configuration, cluster=replace(configuration.cluster, workers=workers))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"

@@ -20,21 +20,14 @@ class Attempt:
     key: str
     topic: str
     trial: Trial
-    answered: bool = False  # whether the start waits until it is known
 
 
 def train_attempt(attempt: Attempt) -> TrialResult:
-    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child.
-
-    Word that is not waited for is lost where the child takes its process down within milliseconds.
-    """
+    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child."""
     bound_output()
     worker = get_worker()
     process = f"{socket.gethostname()}:{os.getpid()}"
     message = {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process}
-    if attempt.answered:
-        with suppress(OSError):
-            sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
-    else:
-        worker.log_event(attempt.topic, message)
+    with suppress(OSError):  # answered, so known before the child can take this process down
+        sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
     return run_trial(attempt.trial)

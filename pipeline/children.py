@@ -20,7 +20,7 @@ from tasks.settings import ChildSettings, RetrySettings
 log = logging.getLogger("wavenas")
 MEMORY_TOPIC = "worker-restart-memory"  # under which Dask tells of a process that it ends for its memory
 DEVICE_FAILURES = 3  # in a row, after which a worker is closed
-UNBEGUN = 6  # times that a child may meet workers that die before it is known to have begun on enough of them
+UNBEGUN = 3  # times that a child may meet workers that die before it has begun on enough of them
 AGAIN = 1  # priority of a child that is trained again: before those that wait for their first time
 
 
@@ -141,8 +141,7 @@ class Children:
         return f"{self._prefix}-{child.trial.trial_id}" + (f"-{child.submitted}" if child.submitted > 1 else "")
 
     def _attempts(self, children: Mapping[str, Child]) -> list[Attempt]:
-        """Word of a start is waited for from the second time on: a child may have killed workers before it was out."""
-        return [Attempt(key, self._topic, child.trial, child.submitted > 1) for key, child in children.items()]
+        return [Attempt(key, self._topic, child.trial) for key, child in children.items()]
 
     def _begin(self, message: Mapping[str, str]) -> None:
         child = self._under_way.get(message["key"])
@@ -204,9 +203,7 @@ def _written_at(path: str | None) -> float | None:
 
 
 def _hardly_began(child: Child, error: BaseException | None) -> bool:
-    """Dask counts workers that died while a child only waited there. Such a child is no lost one.
-
-    Nor is one that killed them before word of its start was out; the next time it waits until that is known."""
+    """Dask counts workers that died while a child only waited there. Such a child is no lost one."""
     if not isinstance(error, KilledWorker) or child.begun_here > error.allowed_failures:
         return False
     child.unbegun += 1

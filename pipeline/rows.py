@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from tasks.records import COUNTED, Gradient, Sample, TrialResult
@@ -44,6 +45,11 @@ def reused_row(trial_id: int, wave: int, source: Row) -> Row:
         **source, "trial_id": trial_id, "wave": wave, "reused_from": source["trial_id"], "seconds": 0.0, "epochs": 0,
         "attempts": 0, "ended_at": time.time_ns() // 1_000,
     }  # fmt: skip
+
+
+def microseconds(value: Any) -> Any:
+    """A time as it is read from a table as it is written to one, since 1970; all else as it is."""
+    return round(1e6 * value.timestamp()) if isinstance(value, datetime) else value
 
 
 def epoch_rows(result: TrialResult) -> list[Row]:

@@ -25,7 +25,7 @@ from pipeline.driver import terminated_as_interrupted
 from pipeline.errors import UserError
 from pipeline.progress import format_seconds, log, log_to
 from pipeline.provenance import check_changes
-from pipeline.rows import Row, result_row
+from pipeline.rows import Row, microseconds, result_row
 from pipeline.run_folder import driver_lock
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import OUTCOME, epochs_of
@@ -105,6 +105,7 @@ class Study:
 
     def record(self, row: Row) -> None:
         """Make a row durable, in place of an earlier one of its number."""
+        row = {name: microseconds(value) for name, value in row.items()}
         self._tables.append({self.stage: [row]})
         self._rows[row["training"]] = row
 

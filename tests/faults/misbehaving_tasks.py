@@ -68,8 +68,8 @@ def leave_unless_second(architecture: dict[str, Any], trial: Trial) -> float:
 
 
 def first_sleeps(architecture: dict[str, Any], trial: Trial) -> float:
-    """Trial 0 sleeps for a minute."""
-    time.sleep(60 if trial.trial_id == 0 else 0)
+    """Trial 0 sleeps for a while."""
+    time.sleep(15 if trial.trial_id == 0 else 0)
     return look_up(architecture, trial).metric
 
 

@@ -31,7 +31,7 @@ OF_LANGUAGE = [
 WHOLE_TEXT = ["data.num_train=none", "data.num_validation=none", "data.vocabulary=none"]
 OF_TRANSLATION = [
     "translation.encoder_layers=1", "translation.decoder_layers=1", "translation.hidden_units=8",
-    "translation.embedding_size=6", "translation.epochs=1", "translation.batch_size=4", "translation.beam_width=2",
+    "translation.embedding_size=6", "translation.num_train=60", "translation.epochs=1", "translation.batch_size=4", "translation.beam_width=2",
 ]  # fmt: skip
 TEXT = "".join(f"{' '.join('abcdefghijkl'[(7 * n + 5 * k) % 12] for k in range(2 + n % 4))}\n" for n in range(60))
 
@@ -58,7 +58,8 @@ def workplace(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """What the pages speak of: folders of data, a table of networks, the examples."""
     for name in ("FOLDER", "PAIRS", "data"):
         shutil.copytree(data, tmp_path / name, copy_function=lambda source, to: Path(to).symlink_to(source))
-    (tmp_path / "data/ptb").symlink_to(data)
+    for name in ("ptb", "wmt14"):
+        (tmp_path / "data" / name).symlink_to(data)
     for example in (ROOT / "docs/examples").glob("*.py"):
         shutil.copy(example, tmp_path)
     rows = [
@@ -93,6 +94,7 @@ def made_small(arguments: list[str]) -> list[str]:
         config = json.loads((Path(arguments[1]) / "config.json").read_text())["configuration"]
         section = "language" if config["data"]["dataset"] == "text" else "child"
         settings = [*HERE, "final.epochs=1", f'final.grid={{"{section}.learning_rate"=[0.05]}}']
+        settings += ["final.parameters=[2000]", "final.shared_embeddings=[false]"] if section == "language" else []
     elif name == "ablate":
         settings = [*HERE, "ablations.perturbations=1", "ablations.seeds=1"]
     elif name == "resume":

@@ -54,7 +54,7 @@ def measure(
             for wave, children in waves:
                 cases[wave]["bare"].append(_bare(client, wave, children))
                 ends = _ours(cluster.scheduler_address, folder / f"{wave}-{repeat}", wave, children)
-                cases[wave]["ours"].append((ends[-1] - ends[wave - 1]) / (children - wave))
+                cases[wave]["ours"].append(float(ends[-1] - ends[wave - 1]) / (children - wave))
         ends = _ours(cluster.scheduler_address, folder / "long", long_wave, marks[-1])
         largest = max(wave for wave, _ in waves)
         short, long = (commit_seconds(folder / run / "run", largest) for run in (f"{largest}-0", "long"))

@@ -31,7 +31,8 @@ OF_LANGUAGE = [
 WHOLE_TEXT = ["data.num_train=none", "data.num_validation=none", "data.vocabulary=none"]
 OF_TRANSLATION = [
     "translation.encoder_layers=1", "translation.decoder_layers=1", "translation.hidden_units=8",
-    "translation.embedding_size=6", "translation.num_train=60", "translation.epochs=1", "translation.batch_size=4", "translation.beam_width=2",
+    "translation.embedding_size=6", "translation.num_train=60", "translation.epochs=1", "translation.batch_size=4",
+    "translation.beam_width=2",
 ]  # fmt: skip
 TEXT = "".join(f"{' '.join('abcdefghijkl'[(7 * n + 5 * k) % 12] for k in range(2 + n % 4))}\n" for n in range(60))
 

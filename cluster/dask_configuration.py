@@ -23,6 +23,7 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
         # the scheduler would keep the last 1,000 messages to each worker, requests with a whole policy among them
         "distributed.admin.low-level-log-length": 10,
+        "distributed.worker.profile.enabled": False,  # it looks into a child a hundred times a second
     }
     for name, value in KEEP_FREED_MEMORY.items():
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
@@ -32,7 +33,6 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
             "distributed.scheduler.worker-ttl": None,
             "distributed.admin.system-monitor.interval": "60s",
             "distributed.admin.tick.interval": "5s",
-            "distributed.worker.profile.enabled": False,
         }
     if settings.kind != "address":  # Dask's own guess can be another address of this machine
         host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"

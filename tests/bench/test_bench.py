@@ -237,6 +237,6 @@ def test_what_a_peers_script_says_is_taken_in(
 
 @pytest.mark.slow
 def test_a_search_and_a_plain_loop_train_the_same_children() -> None:
-    measured = throughput.measure(workers=(1, 2), children=3, experiments={"digits": ""}, repeats=1)
+    measured = throughput.measure(workers=(1, 2), children=6, experiments={"digits": ""}, repeats=1)
     same = measured["summary"][-1]
     assert same["met"] and "all 4 runs" in same["what"]

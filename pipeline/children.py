@@ -150,7 +150,7 @@ class Children:
             return
         child.begin(message)
         if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
-            self._tasks.give_up(message["key"], _LivedTooShort(child.in_vain))
+            self._tasks.give_up(message["key"], _NoWorkerLives(child.in_vain))
             self._tasks.workers.restart([message["address"]])
 
     def _give_up_hung(self) -> None:
@@ -188,8 +188,15 @@ class Children:
             self._tasks.workers.retire(child.address)
 
 
-class _LivedTooShort(Exception):
-    """A child was begun on so many workers, none of which lived until it ended, or kept anything new."""
+class _NoWorkerLives(Exception):
+    """No worker lives until a child ends, or keeps anything new."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(
+            f"it was begun {times} times, and each time its worker retired or died before it ended or kept a"
+            " checkpoint: a longer cluster.slurm.walltime_minutes, a smaller child or a task that keeps checkpoints"
+            " lets it end"
+        )
 
 
 def _written_at(path: str | None) -> float | None:
@@ -218,13 +225,8 @@ def _reason(error: BaseException) -> tuple[Status, str]:
             "lost_worker",
             f"its worker died {times} times while training it, the last at {error.last_worker.address}",
         )
-    if isinstance(error, _LivedTooShort):
-        return (
-            "lost_worker",
-            f"it was begun {error.args[0]} times, and each time its worker retired or died before it ended or kept a"
-            " checkpoint: a longer cluster.slurm.walltime_minutes, a smaller child or a task that keeps checkpoints"
-            " lets it end",
-        )
+    if isinstance(error, _NoWorkerLives):
+        return "lost_worker", str(error)
     if isinstance(error, TimeoutError):
         return "timed_out", str(error)
     if isinstance(error, MemoryError):

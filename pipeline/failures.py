@@ -30,20 +30,15 @@ class FailureWatch:
     def __init__(self, max_share: float, wave_size: int, workers: int) -> None:
         self._max_share = max_share
         self._recent: deque[Row] = deque(maxlen=max(FEWEST, wave_size))
-        self._num_failed = 0  # of these
         self._first: list[Row] | None = []  # none once they were not all failures alike
         self._enough = max(FEWEST, ROUNDS * workers)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Look at rows of `results` of children trained. Raises SearchStopped where too large a share failed."""
-        for row in rows:
-            if len(self._recent) == self._recent.maxlen:
-                self._num_failed -= _failed(self._recent[0])
-            self._recent.append(row)
-            self._num_failed += _failed(row)
+        self._recent.extend(rows)
+        failed = [row for row in self._recent if row["status"] not in COUNTED]
         size = len(self._recent)
-        if size == self._recent.maxlen and self._num_failed > self._max_share * size:
-            failed = [row for row in self._recent if _failed(row)]
+        if size == self._recent.maxlen and len(failed) > self._max_share * size:
             last = f"{len(failed)} of the last {size} children failed"
             allowed = f"allowed is a share of search.max_failed_share = {self._max_share:g}"
             raise SearchStopped(f"{last}; {allowed}\n{_explanation(failed)}")
@@ -60,10 +55,6 @@ class FailureWatch:
         elif len(self._first) >= self._enough:
             first = f"All of the first {len(self._first)} children failed alike"
             raise SearchStopped(f"{first}; no others are waited for\n{_explanation(self._first)}")
-
-
-def _failed(row: Row) -> bool:
-    return row["status"] not in COUNTED
 
 
 def _explanation(failed: Sequence[Row]) -> str:

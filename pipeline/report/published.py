@@ -86,16 +86,11 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
     if configuration.data.dataset == "cifar10":
         tests = _tested(paths, "final", "test_metric")
         samples = read_table(paths, "samples", ["trial_id", "depth", "architecture"]).to_pylist()
-        depths = {row["trial_id"]: _layers(row) for row in samples}
+        sample_of = {row["trial_id"]: row for row in samples}
         ours = [("best child of the search, validation", best, best["metric"])]
         ours += [(f"test{_wider(row)}", row, row["test_metric"]) for row in tests]
         rows = tuple(
-            (
-                f"this run, {name}",
-                str(depths[row["trial_id"]]),
-                _millions(row["parameters"]),
-                f"{100 * (1 - metric):.2f}",
-            )
+            (f"this run, {name}", _layers(sample_of[row["trial_id"]]), _millions(row["parameters"]), _error(metric))
             for name, row, metric in ours
         )
         title = "Table 1: test error on CIFAR-10"
@@ -116,11 +111,16 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
             yield Comparison(title, ("cell", "parameters", "bits per character"), TABLE_3, cells)
 
 
-def _layers(sample: Row) -> int:
+def _error(accuracy: float) -> str:
+    """In percent."""
+    return f"{100 * (1 - accuracy):.2f}"
+
+
+def _layers(sample: Row) -> str:
     """The layers of a network: a search for blocks decides about one block of each."""
     architecture = json.loads(sample["architecture"])
     layers = architecture.get("layers") if isinstance(architecture, dict) else None
-    return len(layers) if isinstance(layers, list) else int(sample["depth"])
+    return str(len(layers) if isinstance(layers, list) else sample["depth"])
 
 
 def _wider(row: Row) -> str:

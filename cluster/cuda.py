@@ -1,7 +1,6 @@
 """Worker processes on the GPUs of this machine."""
 
 import copy
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import CONNECTIONS, Cluster, closed_at_the_end
-from cluster.dask_configuration import output_in
+from cluster.dask_configuration import SILENT, output_in
 from cluster.errors import ClusterError
 from cluster.gpus import num_gpus
 from cluster.local import check_workers
@@ -65,7 +64,7 @@ def _one_worker_a_gpu(settings: ClusterSettings, workers: int):  # type: ignore[
             worker_dashboard_address=None,
             memory_limit=MEMORY_LIMIT // workers,
             device_memory_limit=None,  # Dask has nothing to spill: no result lies on a GPU
-            silence_logs=logging.CRITICAL,
+            silence_logs=SILENT,
             preload=["cluster.worker_setup"],
         )
     except NVMLError as error:

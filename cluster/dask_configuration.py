@@ -1,11 +1,15 @@
 """What Dask is told wherever children are trained."""
 
+import logging
 from pathlib import Path
 
 from cluster.settings import ClusterSettings
 from cluster.worker_setup import OUTPUT
 
 GIB = 2**30
+
+# A level of logging that nothing has. What goes wrong with a child is in its row, and with a cluster in an error.
+SILENT = logging.CRITICAL + 1
 
 # Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
 KEEP_FREED_MEMORY = {"MALLOC_TRIM_THRESHOLD_": GIB, "MALLOC_MMAP_THRESHOLD_": GIB}

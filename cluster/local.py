@@ -1,6 +1,5 @@
 """Worker processes on this machine."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from distributed.core import Status
 from distributed.system import MEMORY_LIMIT
 
 from cluster.cluster import CONNECTIONS, Cluster, check_scheduler, closed_at_the_end
-from cluster.dask_configuration import GIB, output_in
+from cluster.dask_configuration import GIB, SILENT, output_in
 from cluster.errors import ClusterError
 from cluster.gpus import num_gpus
 from cluster.settings import ClusterSettings
@@ -54,7 +53,7 @@ def _local_cluster(settings: ClusterSettings, workers: int) -> LocalCluster:
         dashboard_address=settings.dashboard,
         worker_dashboard_address=None,
         memory_limit=MEMORY_LIMIT // workers if settings.processes else None,
-        silence_logs=logging.CRITICAL,  # what goes wrong with a child is in its row
+        silence_logs=SILENT,
         **(OF_PROCESSES if settings.processes else {}),
     )
 

@@ -1,6 +1,5 @@
 """Workers as jobs of Slurm: one worker a job, with `cluster.slurm.gpu` one GPU."""
 
-import logging
 import math
 import resource
 import shlex
@@ -17,7 +16,7 @@ from typing import Any
 from distributed import Client
 
 from cluster.cluster import CONNECTIONS, Cluster, closed_at_the_end
-from cluster.dask_configuration import KEEP_FREED_MEMORY
+from cluster.dask_configuration import KEEP_FREED_MEMORY, SILENT
 from cluster.errors import ClusterError
 from cluster.healer import Healer, check_jobs
 from cluster.security import network_security
@@ -95,7 +94,7 @@ def _no_jobs_yet(settings: ClusterSettings, threads_per_child: int, folder: Path
         security=network_security(settings),
         shared_temp_directory=str(folder),
         scheduler_options=_scheduler_options(settings),
-        silence_logs=logging.CRITICAL,
+        silence_logs=SILENT,
         **job_arguments(settings, threads_per_child, folder),
     )
 

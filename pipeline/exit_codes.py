@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from pipeline.errors import DiskError, UserError
+from pipeline.run_commands import resume_command
 
 
 @contextmanager
@@ -53,7 +54,5 @@ def _has_begun(resumable: list[Path]) -> bool:
 
 
 def _go_on(resumable: list[Path], how: str) -> None:
-    from pipeline.run_folder import resume_command
-
     if _has_begun(resumable):
         typer.echo(f"{how}: {resume_command(resumable[0])}", err=True)

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_atomically
 from pipeline.held_out import evaluate_once, opened_text, row_of_test
 from pipeline.rows import Row
-from pipeline.run_folder import resume_command
+from pipeline.run_commands import resume_command
 from pipeline.run_paths import RunPaths
 from pipeline.search import is_finished, trial_of
 from pipeline.stage_settings import IMAGE_EPOCHS, IMAGE_GRID, LANGUAGE_EPOCHS, LANGUAGE_GRID, Grid

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shlex
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from filelock import FileLock, Timeout
 from pipeline.configuration import Configuration, from_dict, setting_differences, to_dict
 from pipeline.errors import DamagedError, DiskError, UserError
 from pipeline.provenance import made_with
+from pipeline.run_commands import command, resume_command
 from pipeline.run_paths import RunPaths
 from pipeline.seals import read_json, write_json
 
@@ -90,18 +89,6 @@ def _changed_by_hand(path: Path, content: Any) -> str:
     except (OSError, DamagedError, KeyError, TypeError, AttributeError):
         return ""
     return f" (beside its copy: {'; '.join(other)})" if other else ""
-
-
-def resume_command(folder: Path) -> str:
-    """The exact command that resumes a run, as it can be typed here."""
-    return command("resume", folder)
-
-
-def command(name: str, folder: Path) -> str:
-    """The exact command that does something with a run, as it can be typed here."""
-    if "MAKELEVEL" in os.environ and folder.parent == Path("runs"):
-        return f"make {name} RUN={shlex.quote(folder.name)}"
-    return shlex.join([sys.executable, "-m", "pipeline", name, str(folder)])
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pipeline.errors import UserError
 from pipeline.foreign_code import without_foreign_code
 from pipeline.progress import format_reward, format_seconds
 from pipeline.rows import Row
-from pipeline.run_folder import open_run, resume_command
+from pipeline.run_commands import resume_command
+from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
 from pipeline.run_state import RunState, SearchProgress, run_state
 from pipeline.summary import architecture_of, describe_architecture, metric_text, summarise

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.files import write_atomically, writing
-from pipeline.run_folder import command
+from pipeline.run_commands import command
 from pipeline.run_paths import RunPaths
 
 OURS = ("models", "tasks")

@@ -12,7 +12,8 @@ from pipeline.errors import DamagedError, UserError
 from pipeline.journal import read_journal
 from pipeline.linked_rows import LinkedRows
 from pipeline.recovery import replayable_state, taken_in
-from pipeline.run_folder import FORMAT, command, is_running, open_run
+from pipeline.run_commands import command
+from pipeline.run_folder import FORMAT, is_running, open_run
 from pipeline.run_paths import RunPaths
 from pipeline.schemas import TABLES
 from pipeline.seals import check_archive, read_json

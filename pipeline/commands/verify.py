@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def verify(folder: RunFolder) -> None:
     """Check every file of a run, or of a comparison's searches, and that tables and checkpoints agree."""
     with exit_codes():
-        from pipeline.run_folder import command
+        from pipeline.run_commands import command
         from pipeline.verification import runs_in, verify_run
 
         damaged = False

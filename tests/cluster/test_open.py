@@ -1,3 +1,4 @@
+import io
 import logging
 import os
 import time
@@ -122,3 +123,15 @@ def test_workers_that_end_late_are_no_failure(
     assert "some workers did not end in time" in caplog.text
     with pytest.raises(KeyboardInterrupt), closed_at_the_end(Slow()):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_nothing_of_dask_is_logged_onto_the_terminal(processes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even what the scheduler calls critical: a client that left while it was being written to, as at Ctrl-C."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(logging.getLogger("distributed"), "handlers", [logging.StreamHandler(terminal)])
+    dask_log = logging.getLogger("distributed.scheduler")
+    dask_log.critical("said before")
+    with open_cluster(ClusterSettings(workers=1, processes=processes)):
+        dask_log.critical("said meanwhile")
+    assert "said before" in terminal.getvalue() and "said meanwhile" not in terminal.getvalue()

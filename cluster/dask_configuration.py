@@ -44,6 +44,12 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
     return configuration
 
 
+def silence_dask() -> None:
+    """Keep Dask's log off the terminal, for as long as this process lives: its threads tell of a closed cluster too."""
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(SILENT)
+
+
 def output_in(folder: Path | None) -> dict[str, str]:
     """Have processes on this machine print into files of a folder: a child may print megabytes."""
     return {f"distributed.nanny.environ.{OUTPUT}": str(folder.resolve())} if folder else {}

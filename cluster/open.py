@@ -9,7 +9,7 @@ from pathlib import Path
 import dask
 
 from cluster.cluster import Cluster
-from cluster.dask_configuration import dask_configuration
+from cluster.dask_configuration import dask_configuration, silence_dask
 from cluster.settings import ClusterSettings
 
 TLS_FILES = ("tls_ca_file", "tls_cert", "tls_key")
@@ -24,6 +24,7 @@ def open_cluster(
     `folder` takes what workers write and read: their output, and on other machines logs and certificates. Where workers
     are jobs, `jobs` has so many submitted instead of all.
     """
+    silence_dask()
     with dask.config.set(dask_configuration(settings)):
         if settings.kind == "local":
             from cluster.local import local_cluster

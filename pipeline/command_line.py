@@ -172,8 +172,3 @@ def _what_next(folder: Path) -> None:
     typer.echo(f"Report: {folder}/report/report.html, for any browser; tables: {folder}/results, samples, … (Parquet)")
     typer.echo("Read them with pandas:")
     typer.echo(f"  import pandas as pd; pd.read_parquet('{folder}/results').sort_values('reward').tail()")
-
-
-def main() -> None:
-    """The entry point of `wavenas`."""
-    app()

@@ -17,6 +17,7 @@ from pipeline.console import say
 from pipeline.driver import resume_run, start_run
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
+from pipeline.interruption import in_good_order
 from pipeline.report import remake_report
 from pipeline.report.figure_6 import plot_comparison
 from pipeline.report.plots import STYLE, save
@@ -34,6 +35,7 @@ T_975 = (
 )  # fmt: skip
 
 
+@in_good_order()
 def run_comparison(
     folder: Path, configuration: Configuration, policies: Sequence[str], seeds: int, every: int | None, console: Console
 ) -> None:

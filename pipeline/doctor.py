@@ -21,6 +21,7 @@ from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.datasets import prepare_data
+from pipeline.interruption import in_good_order
 from pipeline.progress import format_seconds
 from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
@@ -58,7 +59,7 @@ def examine(configuration: Configuration, runs: Path, console: Console) -> bool:
     check_configuration(configuration)
     runs.mkdir(parents=True, exist_ok=True)
     well = True
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=runs) as name:
+    with in_good_order(), tempfile.TemporaryDirectory(prefix=".doctor-", dir=runs) as name:
         paths = RunPaths(Path(name).resolve())
         data_path = prepare_data(configuration.data, RunPaths(runs / "run").prepared_data)
         for finding in _findings(configuration, paths, data_path, console):

@@ -1,11 +1,9 @@
 """The driver: one run from its configuration to its report, however often it is interrupted."""
 
-import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -21,6 +19,7 @@ from pipeline.errors import DiskError, UserError
 from pipeline.failures import FailureWatch, SearchStopped
 from pipeline.files import writing
 from pipeline.history import History
+from pipeline.interruption import in_good_order
 from pipeline.progress import Progress, SoFar, log, log_to
 from pipeline.provenance import check_changes
 from pipeline.replicas import run_replicas
@@ -65,7 +64,7 @@ def resume_run(folder: Path, configuration: Configuration, console: Console, acc
 def _drive(
     paths: RunPaths, configuration: Configuration, data_path: Path, console: Console, accept_changes: bool = False
 ) -> None:
-    with driver_lock(paths), log_to(paths), terminated_as_interrupted():
+    with driver_lock(paths), log_to(paths), in_good_order():
         for difference in check_changes(paths, accept_changes, data_path):
             log.warning("accepted: %s", difference)
         try:
@@ -157,17 +156,3 @@ def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[s
     if not paths.control.config.exists():
         create_run(paths.control.folder, control)
     yield f"{search.policy} search", paths.control, control
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as batch systems send it, ends a run in the same orderly way as Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

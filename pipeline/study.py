@@ -21,8 +21,8 @@ from cluster.open import open_cluster
 from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.console import say
-from pipeline.driver import terminated_as_interrupted
 from pipeline.errors import UserError
+from pipeline.interruption import in_good_order
 from pipeline.progress import format_seconds, log, log_to
 from pipeline.provenance import check_changes
 from pipeline.rows import Row, microseconds, result_row
@@ -215,7 +215,7 @@ def open_study(
     it, and for code, packages or data that are not those of the run.
     """
     with ExitStack() as resources:
-        for context in (driver_lock(paths), log_to(paths), terminated_as_interrupted()):
+        for context in (driver_lock(paths), log_to(paths), in_good_order()):
             resources.enter_context(context)
         if paths.config.exists():  # a transfer may be to any folder
             check_changes(paths, accept=False, data_path=data_path)

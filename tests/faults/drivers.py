@@ -84,7 +84,7 @@ def wait_until(condition: Callable[[], bool], what: str, driver: Any = None) -> 
 
 def _drive(arguments: list[str], output: str, moment: Moment | None) -> None:
     import pipeline.tables
-    from pipeline.command_line import app
+    from pipeline.__main__ import main
 
     with Path(output).open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
@@ -94,7 +94,8 @@ def _drive(arguments: list[str], output: str, moment: Moment | None) -> None:
         setattr(pipeline.tables, name, LONG)
     if moment is not None:
         _arm(moment)
-    app(arguments)
+    sys.argv[1:] = arguments
+    main()
 
 
 def _arm(moment: Moment) -> None:

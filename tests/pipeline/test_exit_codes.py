@@ -1,9 +1,12 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import wavenas
+
+from pipeline.interruption import in_good_order
 
 # The command line, interrupted by the import of a module whose name is its first argument.
 INTERRUPTED = """
@@ -17,12 +20,12 @@ class Interrupt(MetaPathFinder):
 
 struck = sys.argv.pop(1)
 sys.meta_path.insert(0, Interrupt())
-from pipeline.command_line import main
+from pipeline.__main__ import main
 main()
 """
 
 
-@pytest.mark.parametrize("module", ["pandas", "dateutil.tz", "pandas.core.frame", "pipeline.run_folder", "torch.nn"])
+@pytest.mark.parametrize("module", ["typer.core", "pydantic.errors", "dateutil.tz", "pipeline.run_folder", "torch.nn"])
 def test_interrupted_in_the_middle_of_an_import(module: str, table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     search = ["--experiment", "table", "--table", table, "--columns", "width,kind,skip", "--reward", "accuracy"]
@@ -34,3 +37,16 @@ def test_interrupted_in_the_middle_of_an_import(module: str, table: Path, tmp_pa
         told.append(f"Nothing that ended is lost. Go on with: {' '.join(wavenas('resume', folder))}")
     assert ended.stderr.strip().splitlines() == told
     assert (folder / "config.json").exists() == (module == "torch.nn")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_comes_out_as_another_error_is_one_all_the_same(number: int) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt), in_good_order():
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise RuntimeError("in the middle of an import") from None
+    with pytest.raises(RuntimeError, match="another"), in_good_order():
+        raise RuntimeError("another")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

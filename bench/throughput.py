@@ -1,13 +1,15 @@
 """Children an hour of whole searches, against the same children in a plain loop over processes, on the same cores.
 
-Of each, what comes after the first wave's children is timed: by then the processes have loaded what they need. The
-loop waits for no wave and takes no step.
+Of each, what comes after the first four children is timed: by then the processes have loaded what they need. A search
+in waves is held against a loop that waits for a wave before it begins the next, as whoever learns from rewards must; an
+asynchronous one against a loop that never waits. The loops take no step. The goal is 1, less the spread of the loop's
+own runs: by that much one loop differs from another.
 """
 
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -28,61 +30,66 @@ from pipeline.search import trial_of
 from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
 
-CHILDREN, FIRST = 12, 4  # three waves, the first of which is not timed
-AS_MANY = 1.0  # children of ours for each of the plain loop's; the goal
+CHILDREN, FIRST = 12, 4  # the first are not timed; they are a wave of the experiments
 EXPERIMENTS = {"cifar10_small": "cifar10", "ptb_small": "ptb"}  # with their folders of data
+WAYS = (("waves", 1), ("waves", 2), ("async", 2))  # modes, with how many workers
+REPLICAS = 4  # of asynchronous searches, with two children each: enough for two workers never to wait
+WAITING, FREE = "plain loop that waits for each wave", "plain loop that waits for none"
 
 
 def measure(
-    workers: Sequence[int] = (1, 2),
+    ways: Sequence[tuple[str, int]] = WAYS,
     children: int = CHILDREN,
     experiments: dict[str, str] | None = None,
     repeats: int = 2,
 ) -> dict[str, Any]:
-    """Seconds from the end of the first wave's children to the end of the last, ours and the loop's by turns."""
+    """Seconds from the end of the first children to the end of the last, ours and the loops' by turns."""
     cases: list[dict[str, Any]] = []
     for name, data in (experiments or EXPERIMENTS).items():
         folder = real_data(data) if data else None
         if data and folder is None:
             cases.append({"experiment": name, "absent": no_data(data)})
             continue
-        configuration = _shorter(name, children, folder)
-        results: list[list[Any]] = []
-        for count in workers:
-            case: dict[str, Any] = {"experiment": name, "workers": count, "ours": [], "loop": []}
+        for mode, workers in ways:
+            configuration = _shorter(name, mode, workers, children, folder)
+            case: dict[str, Any] = {"experiment": name, "mode": mode, "workers": workers, "ours": [], "loops": {}}
+            results: list[list[Any]] = []
             for _ in range(repeats):
-                _compare(configuration, count, case, results)
-            cases.append(case)
-        cases.append({"experiment": name, "equal": all(found == results[0] for found in results), "runs": len(results)})
+                _compare(configuration, case, results)
+            cases.append(case | {"equal": all(found == results[0] for found in results), "runs": len(results)})
     measured = {"part": "throughput", **machine(), "children": children, "cases": cases}
     return measured | {"summary": summary(measured)}
 
 
 def summary(measured: dict[str, Any]) -> list[Finding]:
-    """Children an hour, and whether all ways ended with the same bits."""
+    """Children an hour, and whether all ways of a search ended with the same bits."""
     rows = []
     for case in measured["cases"]:
         if "absent" in case:
-            rows.append(absent(f"{case['experiment']}", case["absent"]))
-        elif "equal" in case:
-            told = f"{case['experiment']}: rewards and epochs of all {case['runs']} runs, bit for bit the same"
-            rows.append(true_or_not(told, case["equal"]))
-        else:
-            timed = measured["children"] - FIRST
-            rates = {kind: [3600 * timed / value for value in case[kind]] for kind in ("ours", "loop")}
-            what = f"{case['experiment']}, shorter children, {case['workers']} workers".replace("1 workers", "1 worker")
-            ratio = statistics.median(rates["ours"]) / statistics.median(rates["loop"])
-            rows += [
-                finding(f"{what}: plain loop", rates["loop"], "children/h"),
-                finding(f"{what}: ours", rates["ours"], "children/h", ratio=ratio, peer="as many", at_least=AS_MANY),
-            ]
+            rows.append(absent(case["experiment"], case["absent"]))
+            continue
+        timed = 3600 * (measured["children"] - FIRST)
+        ours = [timed / seconds for seconds in case["ours"]]
+        loops = {kind: [timed / seconds for seconds in values] for kind, values in case["loops"].items()}
+        mode = "in waves" if case["mode"] == "waves" else "asynchronous"
+        what = f"{case['experiment']}, shorter children, {mode}, {case['workers']} worker{'s'[: case['workers'] - 1]}"
+        rows += [finding(f"{what}: {kind}", rates, "children/h") for kind, rates in loops.items()]
+        peer = WAITING if WAITING in loops else FREE
+        as_many = statistics.median(loops[peer])
+        rows += [
+            finding(f"{what}: ours", ours, "children/h", ratio=statistics.median(ours) / as_many,
+                    peer=f"as many as the {peer}", at_least=min(loops[peer]) / as_many),
+            true_or_not(f"{what}: rewards and epochs of all {case['runs']} runs, bit for bit the same", case["equal"]),
+        ]  # fmt: skip
     return rows
 
 
-def _shorter(name: str, children: int, folder: Path | None) -> Configuration:
-    """An experiment whose children take seconds, in waves as it has them: with their ends waited for, and steps."""
+def _shorter(name: str, mode: str, workers: int, children: int, folder: Path | None) -> Configuration:
+    """An experiment whose children take seconds, in waves as it has them, or with replicas."""
     experiment = {"cifar10_small": cifar10_small, "ptb_small": ptb_small, "digits": digits}[name]()
     search = replace(experiment.search, samples=children, control=None)
+    if mode == "async":
+        search = replace(search, mode="async", replicas=REPLICAS, children_per_replica=2)
     data = replace(experiment.data, folder=str(folder) if folder else None)
     if name == "cifar10_small":
         data = replace(data, num_train=3_000, num_validation=500)
@@ -90,32 +97,55 @@ def _shorter(name: str, children: int, folder: Path | None) -> Configuration:
         data = replace(data, num_train=20_000, num_validation=3_000)
     child = replace(experiment.child, epochs=2) if name == "cifar10_small" else experiment.child
     language = replace(experiment.language, epochs=1) if name == "ptb_small" else experiment.language
-    return replace(experiment, search=search, data=data, child=child, language=language)
+    cluster = replace(experiment.cluster, workers=workers)
+    return replace(experiment, search=search, data=data, child=child, language=language, cluster=cluster)
 
 
-def _compare(configuration: Configuration, workers: int, case: dict[str, Any], results: list[list[Any]]) -> None:
-    """A search, then its children again in a loop: adds seconds to the case, what they found to results."""
-    configuration = replace(configuration, cluster=replace(configuration.cluster, workers=workers))
+def _compare(configuration: Configuration, case: dict[str, Any], results: list[list[Any]]) -> None:
+    """A search, then its children again in loops: adds seconds to the case, what they found to results."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         start_run(folder, configuration, Console(quiet=True))
         rows = pd.read_parquet(folder / "results").sort_values("trial_id")
         epochs = pd.read_parquet(folder / "epochs").sort_values(["trial_id", "epoch"])
-        samples = pd.read_parquet(folder / "samples").sort_values("trial_id")
+        samples = pd.read_parquet(folder / "samples").sort_values("trial_id").to_dict("records")
         paths, run = open_run(folder)
         data_path = prepare_data(run.data, paths.prepared_data)
-        trials = [trial_of(run, paths, data_path, row) for row in samples.to_dict("records")]
-        trials = [replace(trial, checkpoint_path=f"{trial.checkpoint_path}.loop") for trial in trials]
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            list(pool.map(time.sleep, [0.1] * workers))  # the processes are there
-            ended = list(pool.map(_run, trials))
-    ends = sorted(rows.ended_at.astype("int64") / 1e6)
-    ends_of_loop = sorted(end for end, _ in ended)
-    metrics = [epoch.validation_metric for _, result in ended if result.training for epoch in result.training.epochs]
-    case["ours"].append(ends[-1] - ends[FIRST - 1])
-    case["loop"].append(ends_of_loop[-1] - ends_of_loop[FIRST - 1])
-    results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
-    results.append([*(result.reward for _, result in ended), *metrics])
+        trials = [trial_of(run, paths, data_path, row) for row in samples]
+        case["ours"].append(_timed(rows.ended_at.astype("int64") / 1e6))
+        results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
+        for kind, waves in _loops(case, trials, configuration.wave_size):
+            ended = _loop(waves, case["workers"], kind)
+            metrics = [
+                epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs
+            ]
+            case["loops"].setdefault(kind, []).append(_timed(end for end, _ in ended))
+            results.append([*(found.reward for _, found in ended), *metrics])
+
+
+def _loops(case: dict[str, Any], trials: list[Trial], wave: int) -> Iterator[tuple[str, list[list[Trial]]]]:
+    """The loops that a search is held against: how each is called, and what it does not wait within."""
+    if case["mode"] == "waves":
+        yield WAITING, [trials[first : first + wave] for first in range(0, len(trials), wave)]
+    if case["mode"] == "async" or case["workers"] > 1:
+        yield FREE, [trials]
+
+
+def _loop(waves: list[list[Trial]], workers: int, kind: str) -> list[tuple[float, TrialResult]]:
+    """When the children ended in a pool of processes, and with what."""
+    ended = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(time.sleep, [0.1] * workers))  # the processes are there
+        for wave in waves:
+            aside = [replace(trial, checkpoint_path=f"{trial.checkpoint_path}.{kind}") for trial in wave]
+            ended += list(pool.map(_run, aside))
+    return ended
+
+
+def _timed(ends: Iterable[float]) -> float:
+    """Seconds from the end of the first children to that of the last."""
+    ordered = sorted(ends)
+    return ordered[-1] - ordered[FIRST - 1]
 
 
 def _run(trial: Trial) -> tuple[float, TrialResult]:

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -237,6 +238,21 @@ def test_what_a_peers_script_says_is_taken_in(
 
 @pytest.mark.slow
 def test_a_search_and_a_plain_loop_train_the_same_children() -> None:
-    measured = throughput.measure(workers=(1, 2), children=6, experiments={"digits": ""}, repeats=1)
-    same = measured["summary"][-1]
-    assert same["met"] and "all 4 runs" in same["what"]
+    measured = throughput.measure(children=6, experiments={"digits": ""}, repeats=1)
+    same = [row for row in measured["summary"] if "holds" in row]
+    assert [(row["met"], re.findall(r"all \d runs", row["what"])) for row in same] == [
+        (True, ["all 2 runs"]), (True, ["all 3 runs"]), (True, ["all 2 runs"]),
+    ]  # fmt: skip
+
+
+def test_a_search_is_held_against_a_loop_that_waits_as_it_does() -> None:
+    case = {"experiment": "ptb_small", "ours": [8.0, 8.2], "equal": True, "runs": 6}
+    in_waves = case | {"mode": "waves", "workers": 2, "loops": {throughput.WAITING: [8.0, 8.4], throughput.FREE: [7.0]}}
+    slower = case | {"mode": "async", "workers": 1, "loops": {throughput.FREE: [7.8, 8.0]}}
+    rows = throughput.summary({"children": 12, "cases": [in_waves, slower]})
+    waiting, free, ours, _, _, behind, _ = rows
+    assert (waiting["median"], free["median"]) == (pytest.approx(3600 * 8 / 8.195, rel=1e-3), 3600 * 8 / 7.0)
+    assert ours["ratio"] == pytest.approx(1.012, abs=1e-3) and ours["met"] and "waits for each wave" in ours["peer"]
+    assert ours["goal"] == "at least 0.976×" and "in waves, 2 workers: ours" in ours["what"]
+    assert behind["ratio"] == pytest.approx(0.975, abs=1e-3) and not behind["met"]
+    assert behind["goal"] == "at least 0.987×" and "asynchronous, 1 worker: ours" in behind["what"]

@@ -42,9 +42,10 @@ def plot_workers(results: Sequence[Row]) -> Plot | None:
         for row, start, end in zip(rows, starts.tolist(), ends.tolist(), strict=True)
     ]
     failed = " Orange children failed." if any(row["status"] not in COUNTED for row in rows) else ""
+    each = f"{len(workers)} workers took part; each was" if len(workers) > 1 else "One worker took part; it was"
     caption = (
-        f"{len(workers)} workers took part; each was {share:.0%} busy, on average, between the start of its first"
-        f" child and the end of its last. Each block is a child.{failed}"
+        f"{each} {share:.0%} busy, on average, between the start of its first child and the end of its last. Each block"
+        f" is a child.{failed}"
     )
     return Plot("workers", "What the workers did", caption, figure, numbers)
 

@@ -100,6 +100,8 @@ def test_the_timeline_tells_how_busy_the_workers_were() -> None:
         "a for 10 of 20 seconds, b, which came later, for 5 of 5"
     )
     assert "2 workers took part" in plot.caption and "Orange" in plot.caption
+    alone = plot_workers([row(0)])
+    assert alone is not None and alone.caption.startswith("One worker took part; it was 100% busy")
     many = plot_workers([row(n, end=10, worker=str(n)) for n in range(60)])
     assert many is not None and len(many.figure.axes) == 1
     assert plot_workers([{**row(0), "seconds": 0.0}]) is None

@@ -32,7 +32,7 @@ class Child:
     submitted: int = 0  # times
     begun: int = 0  # attempts, in all
     begun_here: int = 0  # and since it was submitted the last time: Dask begins it again when a worker dies
-    in_vain: int = 1  # of these, how many began with the same checkpoint, or none
+    in_vain: int = 1  # of these, how many began with the same checkpoint, or none, and none before ended
     kept_at: float | None = None  # when that was written
     unbegun: int = 0
     bound_to: frozenset[str] = frozenset()  # workers; none: any
@@ -43,12 +43,12 @@ class Child:
     failures: Counter[Status] = field(default_factory=Counter)
     story: list[str] = field(default_factory=list)  # what went wrong, attempt by attempt
 
-    def begin(self, message: Mapping[str, str]) -> None:
-        """An attempt has begun on a worker."""
+    def begin(self, message: Mapping[str, str], had_ended: bool) -> None:
+        """An attempt has begun on a worker. The one before may have ended, and its result have gone with its worker."""
         if self.begun_here:
             self.tell("lost_worker", "the worker died, or retired")
             kept_at = _written_at(self.trial.checkpoint_path)
-            self.in_vain = self.in_vain + 1 if kept_at == self.kept_at else 1
+            self.in_vain = 1 if had_ended or kept_at != self.kept_at else self.in_vain + 1
             self.kept_at = kept_at
         self.begun, self.begun_here, self.began_at = self.begun + 1, self.begun_here + 1, time.monotonic()
         self.address, self.worker, self.name = message["address"], message["process"], message["name"]
@@ -130,7 +130,7 @@ class Children:
         bound = {key: child for key, child in self._under_way.items() if child.bound_to}
         workers = self._tasks.workers.addresses() if bound else set()
         for key, child in bound.items():
-            if not workers & (child.bound_to | {child.address}):
+            if workers and not workers & (child.bound_to | {child.address}):
                 self._tasks.forget(key)
                 self._train_again([self._under_way.pop(key)])
 
@@ -148,7 +148,7 @@ class Children:
         if child is None:  # given up while Dask sent it to another worker
             self._tasks.workers.restart([message["address"]])
             return
-        child.begin(message)
+        child.begin(message, self._tasks.had_ended(message["key"]))
         if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
             self._tasks.give_up(message["key"], _NoWorkerLives(child.in_vain))
             self._tasks.workers.restart([message["address"]])
@@ -159,6 +159,8 @@ class Children:
         latest = time.monotonic() - 60 * (self._timeout + self._grace)
         late = {key: child for key, child in self._under_way.items() if child.began_at < latest}
         processing = self._tasks.workers.processing() if late else {}
+        if not processing:
+            return
         hung = []
         for key, child in late.items():
             if key in processing.get(child.address, ()):

@@ -18,7 +18,7 @@ log = logging.getLogger("wavenas")
 A = TypeVar("A")
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds between looks at the cluster
-GATHER_TIMEOUT = 60.0  # seconds: a result's worker may die just before it is asked for it
+GATHER_TIMEOUT = 15.0  # seconds: a result's worker may die just before it is asked for it
 RUNS = 20  # of a controller's task, on ever other workers that die
 LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
@@ -54,6 +54,8 @@ class Tasks:
         self._under_way: dict[str, Future] = {}
         self._calls: dict[str, _Call] = {}  # of those under way
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
+        self._ended: list[Future] = []  # whose results are still on the cluster
+        self._done: set[str] = set()  # of those under way, tasks that ended, whose result may have gone since
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
         self._looks: list[Callable[[], None]] = []
@@ -81,10 +83,13 @@ class Tasks:
                 self._runs_left[future.key] = RUNS
 
     def wait(self) -> list[Ended]:
-        """The tasks that ended since the last call, at least one. Their results leave the cluster.
+        """The tasks that ended since the last call, at least one. Their results leave the cluster in the next call:
+        Dask sends what a client has to say every 10 ms alone, and what is submitted next is to be the first of it.
 
         What `listen` and `look_after` asked for happens in here.
         """
+        while self._ended:
+            self._ended.pop().release()
         while True:
             keys = [key for key in self._next_keys() if key in self._under_way]
             ended = [Ended(key, None, self._given_up.pop(key)) for key in keys if key in self._given_up]
@@ -92,7 +97,8 @@ class Tasks:
             ended += self._collect([self._under_way[key] for key in keys if key not in given_up])
             for task in ended:
                 del self._calls[task.key]
-                self._under_way.pop(task.key).release()
+                self._done.discard(task.key)
+                self._ended.append(self._under_way.pop(task.key))
                 self._runs_left.pop(task.key, None)
             if ended:
                 return ended
@@ -109,7 +115,15 @@ class Tasks:
     def forget(self, key: str) -> None:
         """Let a task be, without a word."""
         del self._calls[key]
+        self._done.discard(key)
         self._under_way.pop(key).release()
+
+    def had_ended(self, key: str) -> bool:
+        """Whether a task that begins again had ended before: its result went with its worker. It is told once."""
+        if key not in self._done:
+            return False
+        self._done.remove(key)
+        return True
 
     def give_up(self, key: str, error: BaseException) -> None:
         """Let a task be: `wait` returns it as ended by `error`. It goes on where it runs, but for nobody."""
@@ -152,14 +166,16 @@ class Tasks:
         """Outcomes of futures. Those whose result was lost run again, and are watched again."""
         broken = [Ended(future.key, None, future.exception()) for future in futures if future.status == "error"]
         ended = [task for task in broken if not self._run_again(task)]
-        finished = {future.key: future for future in futures if future.status == "finished"}
+        finished = [future.key for future in futures if future.status == "finished"]
         ended += [Ended(key, value) for key, value in self._gather(finished).items()]
         known = {task.key for task in ended}
         waiting = [future for future in futures if future.key not in known]
         self._submit_again([future for future in waiting if future.status == "cancelled"])
         for future in waiting:
-            if future.status != "cancelled":
+            if future.status == "pending":
                 self._watch(future)
+            elif future.status != "cancelled":  # its result is lost, or could not be had
+                Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
         return ended
 
     def _run_again(self, task: Ended) -> bool:
@@ -185,20 +201,29 @@ class Tasks:
             self._under_way[future.key] = again
             self._watch(again)
 
-    def _gather(self, futures: dict[str, Future]) -> dict[str, Any]:
-        """The results that can be had now."""
+    def _gather(self, keys: list[str]) -> dict[str, Any]:
+        """The results that can be had now.
 
-        async def gather() -> dict[str, Any]:
-            return await self._client.gather(futures, errors="skip", asynchronous=True)  # type: ignore[no-any-return]
+        Dask's own `gather` waits until those that are lost are there again, which may take a worker that only the
+        caller of this can set free.
+        """
+
+        async def gather(keys: list[str]) -> dict[str, Any]:
+            while keys:
+                answer = await self._client.scheduler.gather(keys=keys)
+                if answer["status"] == "OK":
+                    return answer["data"]  # type: ignore[no-any-return]
+                keys = [key for key in keys if key not in answer["keys"]]
+            return {}
 
         try:
-            values = self._client.sync(gather, callback_timeout=GATHER_TIMEOUT) if futures else {}
+            return self._client.sync(gather, keys, callback_timeout=GATHER_TIMEOUT) if keys else {}
         except (TimeoutError, OSError):  # of a worker that died, or of a connection that broke
             return {}
-        return {key: value for key, value in values.items() if futures[key].status == "finished"}
 
     def _watch(self, future: Future) -> None:
-        if future.status == "lost":  # Dask takes it for done
-            Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
-        else:
-            future.add_done_callback(lambda done: self._news.put(done.key))
+        future.add_done_callback(self._note)
+
+    def _note(self, future: Future) -> None:
+        self._done.add(future.key)
+        self._news.put(future.key)

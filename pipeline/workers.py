@@ -20,12 +20,18 @@ class Workers:
         self._stuck: set[str] = set()  # busy for nobody, without a process that could be restarted
 
     def addresses(self) -> set[str]:
-        """Of those there are."""
-        return set(self._client.nthreads())
+        """Of those there are; none while the connection to the scheduler is broken."""
+        try:
+            return set(self._client.nthreads())
+        except OSError:
+            return set()
 
     def processing(self) -> dict[str, Collection[str]]:
-        """The keys of the tasks that each has been given and has not done, by its address."""
-        return dict(self._client.processing())
+        """The keys of the tasks that each has been given and has not done, by its address; none as above."""
+        try:
+            return dict(self._client.processing())
+        except OSError:
+            return {}
 
     def restart(self, addresses: Sequence[str]) -> None:
         """Have processes ended and begun anew by their nannies."""

@@ -1,7 +1,6 @@
 """A child that outlives every worker is not trained for ever."""
 
 import threading
-import time
 from pathlib import Path
 
 import dask
@@ -32,7 +31,8 @@ def test_a_child_that_no_worker_lives_for_is_given_up(checkpoints: int, tmp_path
         while not ended.wait(0.2):
             for address, keys in client.processing().items():
                 if keys and address not in retired:
-                    time.sleep(0.3)  # the child has begun
+                    if ended.wait(0.3):  # else the child has begun
+                        return
                     if len(retired) < checkpoints:
                         checkpoint.write_text(f"after {len(retired)} lives")
                     retired.append(address)

@@ -1,15 +1,17 @@
 """Tasks on a cluster that is looked at while they end."""
 
+import threading
 import time
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from cluster.errors import ClusterError
 from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
 from pipeline.submit import Tasks
 
+RELEASED = threading.Event()
 OPTIONS = {"processes": False, "protocol": "tcp://", "dashboard_address": None, "worker_dashboard_address": None}
 
 
@@ -24,3 +26,27 @@ def test_a_late_worker_of_several_threads_is_noticed_on_a_busy_cluster(monkeypat
             for number in range(1_000):
                 tasks.submit([f"short-{number}"], time.sleep, [0.05], 0)
                 tasks.wait()
+
+
+def wait_to_be_released(seconds: float) -> bool:
+    return RELEASED.wait(seconds)
+
+
+def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is computed again, but the worker for that is busy until whoever waits looks after it."""
+    monkeypatch.setattr("pipeline.submit.PATIENCE", 0.2)
+    RELEASED.clear()
+    with LocalCluster(n_workers=2, threads_per_worker=1, **OPTIONS) as running, Client(running) as client:
+        first, second = running.workers.values()
+        tasks = Tasks(client)
+        tasks.submit(["held"], wait_to_be_released, [60.0], 0, workers=[second.address])
+        tasks.submit(["short"], abs, [-7], 0, workers=[first.address])
+        while client.futures["short"].status != "finished":
+            time.sleep(0.01)
+        running.sync(first.close)
+        tasks.look_after(RELEASED.set)
+        started, ended = time.monotonic(), dict[str, object]()
+        while len(ended) < 2:
+            ended |= {task.key: task.value for task in tasks.wait()}
+        assert ended == {"held": True, "short": 7} and time.monotonic() - started < 12
+        assert not tasks.had_ended("short"), "it is forgotten with its task"

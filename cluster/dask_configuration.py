@@ -45,7 +45,9 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
 
 
 def silence_dask() -> None:
-    """Keep Dask's log off the terminal, for as long as this process lives: its threads tell of a closed cluster too."""
+    """Keep Dask's log off the terminal, for as long as this process lives: its threads tell of a closed cluster too,
+    and asyncio tells of theirs."""
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
     for handler in logging.getLogger("distributed").handlers:
         handler.setLevel(SILENT)
 

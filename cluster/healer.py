@@ -182,8 +182,9 @@ def check_jobs(healer: Healer, client: Client, logs: Path) -> None:
 
 def _last_words(healer: Healer, logs: Path) -> str:
     refusal = f"of the last, Slurm said: {healer.refusal}; " if healer.refusal else ""
-    files = sorted(logs.glob("*.err"), key=lambda file: file.stat().st_mtime)
+    files = [file for file in logs.glob("*.err") if file.stat().st_size]
     if not files:
         return f"{refusal}there is no output in {logs}"
-    lines = files[-1].read_text(errors="replace").splitlines()[-TAIL:]
-    return f"{refusal}the newest output, {files[-1]}, ends with:\n" + "\n".join(lines)
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    lines = newest.read_text(errors="replace").splitlines()[-TAIL:]
+    return f"{refusal}the newest output, {newest}, ends with:\n" + "\n".join(lines)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def dask_setup(worker: Any) -> None:
         with (Path(folder) / output_name(worker.name)).open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+    for stream in (sys.stdout, sys.stderr):  # so that the last words of a process that is killed are there
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if at := os.environ.get(RETIRE_AT):
         worker.loop.add_callback(_retire, worker, float(at))
 

@@ -1,7 +1,7 @@
 """The driver: one run from its configuration to its report, however often it is interrupted."""
 
 from collections.abc import Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from pipeline.clock import Clock
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.datasets import prepare_data
-from pipeline.errors import DiskError, UserError
+from pipeline.errors import UserError
 from pipeline.failures import FailureWatch, SearchStopped
-from pipeline.files import writing
+from pipeline.files import remove_leftovers, writing
 from pipeline.history import History
 from pipeline.interruption import in_good_order
 from pipeline.progress import Progress, SoFar, log, log_to
@@ -31,7 +31,7 @@ from pipeline.submit import Tasks
 from pipeline.summary import size_text, summary_text
 from pipeline.tables import Tables, read_table
 from pipeline.time_left import FEW, Child
-from pipeline.trust import foreign_code, refuse_foreign_code, trust
+from pipeline.trust import refuse_foreign_code
 from pipeline.verification import refuse_damage
 from pipeline.waves import run_waves
 
@@ -43,9 +43,6 @@ def start_run(folder: Path, configuration: Configuration, console: Console) -> N
         create_run(folder, configuration)  # says why not
     data_path = prepare_data(configuration.data, RunPaths(folder).prepared_data)
     paths = create_run(folder, configuration, data_path)
-    if foreign_code(configuration):
-        with suppress(DiskError):  # without a home of its own, a resumption asks for `wavenas trust`
-            trust(paths)
     _drive(paths, configuration, data_path, console)
 
 
@@ -145,6 +142,7 @@ def _search(
             failures = FailureWatch(share, configuration.wave_size, cluster.num_workers)
             search = Search(tasks, paths, tables, configuration, data_path, progress, History(), children, failures)
             (run_waves if configuration.search.mode == "waves" else run_replicas)(search)
+        remove_leftovers(paths.children)
 
 
 def _searches(paths: RunPaths, configuration: Configuration) -> Iterator[tuple[str, RunPaths, Configuration]]:

@@ -4,7 +4,6 @@
 """
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 import typer
 
 from pipeline.errors import DiskError, UserError
+from pipeline.interruption import leave
 from pipeline.run_commands import resume_command
 
 
@@ -32,10 +32,9 @@ def exit_codes() -> Iterator[list[Path]]:
         _go_on(resumable, "Make room there, or let it be written to, and go on with")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be written: who insists need not wait
-            signal.signal(number, lambda *_: os._exit(130))
         typer.echo("\nInterrupted.", err=True)
         _go_on(resumable, "Nothing that ended is lost. Go on with")
+        leave()
         raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

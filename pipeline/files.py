@@ -28,6 +28,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove files that were being written aside when their writer was killed. Nobody may be writing there."""
+    for left in folder.glob("*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Name the file in what goes wrong. Raises DiskError."""

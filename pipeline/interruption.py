@@ -10,34 +10,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the latter as batch systems send it
+_leaving = False  # what was under way is in order, and the user is told how to go on
+
 
 def end_at_once() -> None:
-    """Have Ctrl-C end this process without another line of its code."""
+    """Have a signal end this process without another line of its code."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nInterrupted.\n")
-        os._exit(130)
+        if not _leaving:
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nInterrupted.\n")
+            os._exit(130)
 
-    signal.signal(signal.SIGINT, end)
+    for number in SIGNALS:
+        signal.signal(number, end)
 
 
 @contextmanager
 def in_good_order() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM as batch systems send it, raise KeyboardInterrupt in here, or out of here."""
-    struck = False
+    """A signal raises KeyboardInterrupt in here, or at least out of here."""
+    global _leaving
+    struck = left = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal struck
         struck = True
-        raise KeyboardInterrupt
+        if not left:
+            raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield
+    except KeyboardInterrupt:
+        _leaving = True
+        raise
     except Exception as error:
         if struck:
+            _leaving = True
             raise KeyboardInterrupt from error
         raise
     finally:
+        left = True
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def leave() -> None:
+    """All has been said: who insists need not wait for threads to end."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(130))

@@ -16,6 +16,7 @@ from pipeline.provenance import made_with
 from pipeline.run_commands import command, resume_command
 from pipeline.run_paths import RunPaths
 from pipeline.seals import read_json, write_json
+from pipeline.trust import foreign_code, trust
 
 FORMAT = 4
 
@@ -30,6 +31,9 @@ def create_run(folder: Path, configuration: Configuration, data_path: Path | Non
         with driver_lock(paths):  # of those that start at once one makes the run
             _refuse_another(paths, configuration)
             write_json(paths.config_copy, content)
+            if foreign_code(configuration):
+                with suppress(DiskError):  # without a home of its own, a resumption asks for `wavenas trust`
+                    trust(paths, paths.config_copy)
             write_json(paths.config, content)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
@@ -97,7 +101,7 @@ def driver_lock(paths: RunPaths) -> Iterator[None]:
 
     Raises UserError, naming the other driver, where one holds it already, and where the disk has no locks.
     """
-    lock = FileLock(paths.lock, timeout=0)
+    lock = FileLock(paths.lock, timeout=2)  # who looks whether there is a driver holds it for a moment
     try:
         lock.acquire()
         paths.owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")

@@ -22,6 +22,7 @@ from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.errors import UserError
+from pipeline.files import remove_leftovers
 from pipeline.interruption import in_good_order
 from pipeline.progress import format_seconds, log, log_to
 from pipeline.provenance import check_changes
@@ -127,6 +128,7 @@ class Study:
         from pipeline.report import remake_report  # draws, which takes a while to load
 
         self._tables.commit()
+        remove_leftovers(self.paths.children)
         remake_report(self.paths)
 
     @property

@@ -24,9 +24,9 @@ def foreign_code(configuration: Configuration) -> list[str]:
     return [name for name in names if name.partition(":")[0].partition(".")[0] not in OURS]
 
 
-def trust(paths: RunPaths) -> None:
-    """Let a run, with the config.json it has now, import what it names. Raises DiskError."""
-    mark = _mark(paths)
+def trust(paths: RunPaths, config: Path) -> None:
+    """Let a run with the content of a config.json import what that names. Raises DiskError."""
+    mark = _mark(config)
     with writing(mark):
         mark.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(mark, f"{paths.folder.resolve()}\n".encode())
@@ -35,13 +35,13 @@ def trust(paths: RunPaths) -> None:
 def refuse_foreign_code(paths: RunPaths, configuration: Configuration) -> None:
     """Raise UserError, before anything is imported, where a run of someone else names code of someone else."""
     names = foreign_code(configuration)
-    if names and not _mark(paths).exists():
+    if names and not _mark(paths.config).exists():
         raise UserError(
             f"{paths.config}: names code that is not of this project ({', '.join(names)}), in a run that was not"
             f" started by you on this machine. If you know that code, `{command('trust', paths.folder)}` lets it be run"
         )
 
 
-def _mark(paths: RunPaths) -> Path:
+def _mark(config: Path) -> Path:
     states = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(states) / "wavenas" / "trusted" / hashlib.sha256(paths.config.read_bytes()).hexdigest()
+    return Path(states) / "wavenas" / "trusted" / hashlib.sha256(config.read_bytes()).hexdigest()

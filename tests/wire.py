@@ -1,13 +1,17 @@
 """A network of one wire between a driver and a scheduler, that a test cuts and mends."""
 
 import contextlib
+import random
 import socket
 import threading
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """One that no system hands out by itself, so that it stays free until it is taken."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Proxy:

@@ -10,6 +10,7 @@ import typer
 from pipeline.commands.options import ClusterOption, RunFolder, SiteOption
 from pipeline.errors import UserError
 from pipeline.exit_codes import exit_codes
+from pipeline.interruption import leave
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,6 +127,7 @@ def going_on(folder: Path) -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             typer.echo(f"\nInterrupted. {go_on}", err=True)
+            leave()
             raise typer.Exit(130) from None
         except (UserError, typer.Exit, BrokenPipeError):
             raise

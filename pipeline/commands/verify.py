@@ -53,5 +53,5 @@ def trust(folder: RunFolder) -> None:
         if not (names := trust.foreign_code(configuration)):
             typer.echo(f"{folder} names no code that is not of this project: there is nothing to be trusted.")
             return
-        trust.trust(paths)
+        trust.trust(paths, paths.config)
         typer.echo(f"{folder} may have {' and '.join(names)} run, from now on, for you on this machine.")

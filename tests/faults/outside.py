@@ -64,6 +64,14 @@ def worker_processes(parent: int) -> list[psutil.Process]:
     return found
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; its parent, which may be gone, need not have taken notice."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_for_workers(parent: int, count: int, driver: Any = None) -> list[psutil.Process]:
     """The workers of a process once there are so many."""
     wait_until(lambda: len(worker_processes(parent)) >= count, f"{count} workers", driver)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import assert_same_run, children_ended, wavenas
 from drivers import Moment, drive, exit_code, start_driver, wait_until
-from outside import worker_processes
+from outside import lives, worker_processes
 from small_search import NUM_CHILDREN, search_undisturbed, start_command
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -64,7 +64,7 @@ def test_interrupted_with_workers_none_is_left(signals: str, table: Path, tmp_pa
         time.sleep(0.2)
     assert exit_code(driver) == 130, output.read_text()
     assert "Go on with: " in output.read_text() and "Traceback" not in output.read_text()
-    wait_until(lambda: not any(worker.is_running() for worker in workers), "workers to end")
+    wait_until(lambda: not any(map(lives, workers)), "workers to end")
 
 
 @pytest.mark.parametrize("function", ["pipeline.driver:open_cluster", "pipeline.driver:prepare_data"])
@@ -107,12 +107,13 @@ def test_ended_at_any_moment_of_its_start_it_can_be_started(
     started = time.monotonic()
     subprocess.run(wavenas("experiments"), check=True, capture_output=True)
     start_up = 2 * (time.monotonic() - started)
-    for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0):
+    for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
         with output.open("ab") as file:
             process = subprocess.Popen(command, stdout=file, stderr=file)
         time.sleep(share * start_up)
         process.send_signal(number)
-        assert process.wait(120) in (130, -number, 0), output.read_text()
+        code, told = process.wait(120), output.read_text()
+        assert code in (130, -number, 0) or (code, "init_import_site" in told) == (1, True), told  # Python's own
         if (folder / "config.json").exists():
             command = wavenas("resume", folder)
     traces = re.findall(r"^Traceback.*?^(\w+)(?::|$)", output.read_text(), re.MULTILINE | re.DOTALL)

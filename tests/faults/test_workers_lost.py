@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import assert_same_run, children_ended, wavenas
-from drivers import drive, ended_at, exit_code, start_driver, wait_until
-from outside import HERE, scheduler, wait_for_workers, worker_processes, workers
+from drivers import PATIENCE, drive, ended_at, exit_code, start_driver, wait_until
+from outside import HERE, lives, scheduler, wait_for_workers, worker_processes, workers
 from small_search import NUM_CHILDREN, search_undisturbed, start_command
 from wire import Proxy, free_port
 
@@ -94,7 +94,7 @@ def test_a_driver_that_stands_still_for_long_goes_on(
             driver.send_signal(signal.SIGSTOP)
             time.sleep(12)
             driver.send_signal(signal.SIGCONT)
-        assert driver.wait(120) == 0, output.read_text()
+        assert driver.wait(PATIENCE) == 0, output.read_text()
     finally:
         driver.kill()
     assert_same_run(folder, undisturbed)
@@ -136,7 +136,7 @@ def test_the_workers_of_a_killed_driver_end_too(table: Path, tmp_path: Path) -> 
     left = worker_processes(driver.pid)
     assert len(left) == 2
     driver.kill()
-    wait_until(lambda: not any(process.is_running() for process in left), "workers to end")
+    wait_until(lambda: not any(map(lives, left)), "workers to end")
 
 
 def test_a_nanny_killed_with_its_workers_is_replaced_by_another(undisturbed: Path, table: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_nanny_killed_with_its_workers_is_replaced_by_another(undisturbed: Pat
             wait_for_children(driver, folder, 10)
             (worker,) = wait_for_workers(nanny.pid, 1)
             os.kill(nanny.pid, signal.SIGKILL)
-            wait_until(lambda: not worker.is_running(), "the worker of a killed nanny to end")
+            wait_until(lambda: not lives(worker), "the worker of a killed nanny to end")
             stack.enter_context(workers(port, 1))
     assert_same_run(folder, undisturbed)
 

@@ -135,11 +135,15 @@ class SearchSpace:
         return path.architecture
 
     def check_options(self) -> None:
-        """Raise ValueError for options that the generator function does not take."""
-        allowed = list(inspect.signature(self._generator_function).parameters)[1:]
+        """Raise ValueError for options that the generator function does not take, or those it lacks."""
+        parameters = list(inspect.signature(self._generator_function).parameters.values())[1:]
+        allowed = [parameter.name for parameter in parameters]
         unknown = sorted(set(self.options) - set(allowed))
         if unknown:
             raise ValueError(f"unknown option {', '.join(unknown)} of {self.function}; allowed: {', '.join(allowed)}")
+        needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+        if lacking := [name for name in needed if name not in self.options]:
+            raise ValueError(f"space.options lack {', '.join(lacking)} of {self.function}")
 
 
 def load_function(name: str) -> Callable[..., Any]:

@@ -33,12 +33,19 @@ def check_configuration(configuration: Configuration) -> None:
         check_cluster(configuration.cluster)
         SearchSpace(configuration.space.function, configuration.space.options).check_options()
         if configuration.child.task not in (IMAGE_TASK, LANGUAGE_TASK):  # which load torch, for workers to do
-            load_function(configuration.child.task)
+            _check_task(configuration.child.task)
     except Exception as error:  # importing a user's module may raise anything
         raise UserError(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}") from error
     _check_combinations(configuration)
     _check_unread(configuration)
     _try_space(configuration)
+
+
+def _check_task(name: str) -> None:
+    try:
+        load_function(name)
+    except ValueError as error:
+        raise ValueError(f"child.task = {error}") from error
 
 
 def _check_combinations(configuration: Configuration) -> None:

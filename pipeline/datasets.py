@@ -161,6 +161,8 @@ def decode_parquet(path: Path) -> Arrays:
         raise UserError(f"{path}: damaged ({error}). {HOW_TO_GET_CIFAR10}") from error
     _check_columns(path, table)
     labels = table["label"].to_numpy().astype(np.int64)
+    if not len(labels):
+        raise UserError(f"{path}: damaged (no rows). {HOW_TO_GET_CIFAR10}")
     if labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels from {labels.min()} to {labels.max()}; allowed are 0 to 9")
     images = np.empty((len(labels), 3, 32, 32), np.uint8)
@@ -168,7 +170,12 @@ def decode_parquet(path: Path) -> Arrays:
     for row, content in enumerate(encoded):
         try:
             image = np.asarray(Image.open(io.BytesIO(content.as_py() or b"")).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for damaged files of several kinds
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:  # Pillow's, for damaged files of several kinds
             raise UserError(f"{path}, row {row}: img.bytes is not an image that can be decoded ({error})") from error
         if image.shape != (32, 32, 3):
             raise UserError(

@@ -51,10 +51,14 @@ def _read(path: Path, columns: Sequence[str], reward: str) -> pd.DataFrame:
         known = pq.read_schema(path)
         if missing := [name for name in names if name not in known.names]:
             raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(known.names)}")
+        if repeated := [name for name in names if known.names.count(name) > 1]:
+            raise UserError(f"{path}: has several columns named {', '.join(repeated)}")
         for name in columns:
             if not _can_be_chosen(kind := known.field(name).type):
                 raise UserError(f"{path}: column {name} holds {kind}; chosen are numbers, text, true or false")
-        frame = pq.read_table(path, columns=names).to_pandas()
+        table = pq.read_table(path, columns=names)
+        table.validate(full=True)  # text that is not UTF-8 would be found out later
+        frame = table.to_pandas()
     except (ValueError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
     if frame.empty:

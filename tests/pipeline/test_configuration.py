@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from conftest import run_quietly, type_in, wavenas
 
+from pipeline.checks import check_configuration
 from pipeline.configuration import from_dict, override, to_dict
 from pipeline.errors import UserError
 from pipeline.experiments import EXPERIMENTS, cifar10, digits, experiment_named, ptb
@@ -178,3 +180,19 @@ def test_the_driver_has_not_loaded_torch_when_it_opens_the_cluster(tmp_path: Pat
         f"pipeline.driver.start_run(pathlib.Path({str(tmp_path / 'run')!r}), digits(), rich.console.Console())\n"
     )
     assert run_quietly([wavenas()[0], "-c", code], expected=1).splitlines()[-1] == "no torch"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["child.task=x"], "child.task = 'x' is not of the form package.module:function"),
+        (["child.task=math:nothing"], "child.task = 'math:nothing': module math has no 'nothing'"),
+        (
+            ["space.function=models.table_space:table_space", "space.options={}"],
+            "space.options lack columns of models.",
+        ),
+    ],
+)
+def test_what_cannot_be_called_is_told_with_its_setting(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        check_configuration(override(digits(), settings))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Timer
+from typing import Any
 
 import pytest
 from conftest import TINY, type_in
@@ -13,6 +13,7 @@ from distributed import LocalCluster
 from pipeline.configuration import override
 from pipeline.doctor import _device, _versions, _walltime, _whole_run
 from pipeline.experiments import cifar10, digits
+from pipeline.submit import Tasks
 from pipeline.time_left import Child
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
@@ -24,6 +25,7 @@ HERE = Probe("host", "CPU", "float32", 2, "word", True, package_versions())
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.doctor.ENOUGH_DISK", 0)
 
 
 def doctor(*settings: str, expected: int = 0) -> str:
@@ -45,14 +47,18 @@ def test_a_cluster_where_all_is_well(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [".prepared"], "it leaves the prepared data alone"
 
 
-def test_a_scheduler_may_get_its_workers_later() -> None:
+def test_a_scheduler_may_get_its_workers_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate goes by the workers that there are once one has answered."""
     options = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": ":0"}
     with LocalCluster(n_workers=0, threads_per_worker=1, **options) as running:
-        timer = Timer(2, running.scale, [2])
-        timer.start()
+
+        def later(*arguments: Any) -> Tasks:  # what there is has been looked at
+            running.scale(2)
+            running.wait_for_workers(2)
+            return Tasks(*arguments)
+
+        monkeypatch.setattr("pipeline.doctor.Tasks", later)
         output = type_in("doctor", "--cluster", running.scheduler_address, *as_sets(TINY))
-        timer.join()
     assert "0 workers so far" in output
     assert re.search(r"the whole run: 20 children, \d+\.\d CPU-hours, .* on 2 workers", output), output
 

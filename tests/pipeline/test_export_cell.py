@@ -37,6 +37,8 @@ assert_same = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-6)
 def test_the_code_of_every_cell_computes_the_same(cell: Cell, tied: bool, tmp_path: Path) -> None:
     ours = export(cell, tmp_path, tied=tied)
     theirs = module_of(tmp_path).load()
+    for model in (ours, theirs):
+        model.double()  # random cells amplify what processors round differently
     tokens, more = torch.randint(len(WORDS), (2, 7, 3))
     logits, state = ours(tokens)
     their_logits, their_state = theirs(tokens)

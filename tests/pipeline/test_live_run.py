@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,13 @@ TABLES = {"samples": "trial_id", "results": "trial_id", "updates": "update"}
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run of 20 children of which 12 have ended; it is let go in the end, and finishes."""
+    """A run of 20 children of which 12 have ended, published at once; it is let go in the end, and finishes."""
     folder = tmp_path_factory.mktemp("runs") / "live"
     go = folder.parent / "go"
     environment = {**os.environ, "WAVENAS_TEST_GO": str(go), "PYTHONPATH": str(Path(__file__).parent)}
+    publishing = "import pipeline.tables as t; t.PUBLISH_SHARE = 1e9; from pipeline.__main__ import main; main()"
     process = subprocess.Popen(
-        tiny_run(folder, "child.task=held_task:held_from_12"),
+        [sys.executable, "-c", publishing, *tiny_run(folder, "child.task=held_task:held_from_12")[3:]],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 200
@@ -48,7 +50,6 @@ def ask(*arguments: str | Path) -> str:
 
 
 def test_it_is_running(live: Path) -> None:
-    """Tables lag behind the journal by a little, so that writing them takes little of the time."""
     told = ask("status", live)
     assert " of 20 children in 1 waves" in told and "A driver is at work on it (" in told
     status = json.loads(ask("status", live, "--json"))

@@ -43,7 +43,8 @@ def test_one_replica_with_trained_children_is_a_search_in_waves(finished_run: Pa
 def test_the_controller_is_what_the_tables_say(duplicates: str, table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     timed_task.PEAK.clear()
-    timed = ["--set", "child.task=timed_task:take_a_while", "--set", "cluster.workers=15"]
+    name = "nine_at_once" if duplicates == "retrain" else "take_a_while"
+    timed = ["--set", f"child.task=timed_task:{name}", "--set", "cluster.workers=15"]
     search_table(table, folder, *timed, *sets(**ASYNC, duplicates=duplicates), "--samples", "400")
     samples, results, updates = (pd.read_parquet(folder / name) for name in ("samples", "results", "updates"))
     assert sorted(samples.trial_id) == sorted(results.trial_id) == list(range(400))

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,8 +152,8 @@ def test_a_control_is_a_run_too(begun: Run) -> None:
     assert begun.control is not None and begun.control.folder == begun.folder / "control"
 
 
-def test_there_is_a_report(finished_run: Path) -> None:
-    run = load_run(finished_run)
+def test_there_is_a_report(finished_run: Path, tmp_path: Path) -> None:
+    run = load_run(shutil.copytree(finished_run, tmp_path / "run"))
     assert f"The best is trial {run.best()[0].trial_id}" in run.summary()
     assert {path.name for path in run.report()} >= {"report.html", "summary.txt", "rewards.png", "best_1.svg"}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import search_table as search
 from conftest import type_in
@@ -102,6 +104,27 @@ def test_files_that_are_not_tables_are_errors(tmp_path: Path) -> None:
     assert "needs --table FILE.parquet" in type_in("run", "--experiment", "table", expected=2)
     wrong = type_in("run", "--table", tmp_path / "x", "--columns", "a", "--reward", "b", expected=2)
     assert "belong to experiment table, not digits" in wrong
+
+
+def test_columns_that_cannot_be_read_are_errors(tmp_path: Path) -> None:
+    columns = ["--columns", "width,kind", "--reward", "accuracy"]
+    command = [
+        "run",
+        "--experiment",
+        "table",
+        "--table",
+        tmp_path / "table.parquet",
+        *columns,
+        "--run",
+        tmp_path / "run",
+    ]
+    widths, accuracies = pa.array([1, 2]), pa.array([0.1, 0.2])
+    twice = pa.table([widths, pa.array(["a", "b"]), accuracies, widths], ["width", "kind", "accuracy", "width"])
+    pq.write_table(twice, tmp_path / "table.parquet")
+    assert "has several columns named width" in type_in(*command, expected=2)
+    no_text = pa.Array.from_buffers(pa.string(), 2, [*pa.array(["a", "b"]).buffers()[:2], pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table([widths, no_text, accuracies], ["width", "kind", "accuracy"]), tmp_path / "table.parquet")
+    assert "not a Parquet file, or a damaged one" in type_in(*command, expected=2)
 
 
 @pytest.mark.data

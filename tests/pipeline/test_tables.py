@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,18 @@ def test_a_reader_sees_each_row_once_at_any_moment(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
+    while not seen:
+        time.sleep(0.01)
     for number in range(1, 300):
         tables.append({"updates": [update(number)]})
         if number % 10 == 0:
             tables.commit()
+    tables.commit()
+    while len(seen[-1]) < 300 and reader.is_alive():
+        time.sleep(0.01)
     done.set()
     reader.join()
-    assert len(seen) > 5 and len(seen[-1]) > len(seen[0])
+    assert len(seen[0]) < len(seen[-1]) == 300
     assert all(rows == list(range(len(rows))) for rows in seen)
 
 

@@ -10,18 +10,29 @@ from tasks.table_child import look_up
 
 PEAK: list[int] = []  # children under way whenever one began
 _RUNNING: set[int] = set()
-_LOCK = threading.Lock()
+_CHANGED = threading.Condition()  # who is running
 OVERTAKEN = threading.Condition()
 _OTHERS: list[int] = []
 
 
 def take_a_while(architecture: dict[str, Any], trial: Trial) -> float:
     """Sleep for a log-normal time with a median of 100 ms, then look up the row."""
-    with _LOCK:
+    return _take_a_while(architecture, trial, together=0)
+
+
+def nine_at_once(architecture: dict[str, Any], trial: Trial) -> float:
+    """The same, but none of the first nine goes on before all of them were there."""
+    return _take_a_while(architecture, trial, together=9 if trial.trial_id < 9 else 0)
+
+
+def _take_a_while(architecture: dict[str, Any], trial: Trial, together: int) -> float:
+    with _CHANGED:
         _RUNNING.add(trial.trial_id)
         PEAK.append(len(_RUNNING))
+        _CHANGED.notify_all()
+        _CHANGED.wait_for(lambda: max(PEAK) >= together, timeout=60)
     time.sleep(0.1 * random.Random(trial.seed).lognormvariate(0, 0.8))
-    with _LOCK:
+    with _CHANGED:
         _RUNNING.remove(trial.trial_id)
     return look_up(architecture, trial).metric
 

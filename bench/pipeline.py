@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client, LocalCluster
+from distributed import Client
 from rich.console import Console
 
 from bench.machine import machine
@@ -18,11 +18,12 @@ from bench.peer_environment import run_peer
 from bench.scale import sleeping_search
 from bench.summary import Finding, absent, finding
 from bench.wave_commit import commit_seconds
+from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
 from pipeline.driver import start_run
 from tasks.settings import ChildSettings
 
-WORKERS = 2
+CLUSTER = ClusterSettings(workers=2)  # bare Dask has one like it, opened the same way
 WAVES = ((8, 400), (800, 1_600))  # children of a wave and of a run
 MARKS = (80, 800, 3_200, 12_800)  # of a long run, in waves of 80, after the first, which is drawn before its children
 BARE, FASTER_THAN_RAY, FLAT = 1.25, 100.0, 1.1  # the goals
@@ -44,18 +45,17 @@ def measure(
     """Seconds a child, on two workers: the whole pipeline and bare `Client.map` by turns; a long run; peers."""
     cases: dict[int, dict[str, list[float]]] = {wave: {"ours": [], "bare": []} for wave, _ in waves}
     with (
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
-        Client(cluster) as client,
+        open_cluster(CLUSTER) as cluster,
         tempfile.TemporaryDirectory() as name,
     ):
         folder = Path(name)
-        _bare(client, 8, 80)  # not timed
+        _bare(cluster.client, 8, 80)  # not timed
         for repeat in range(repeats):
             for wave, children in waves:
-                cases[wave]["bare"].append(_bare(client, wave, children))
-                ends = _ours(cluster.scheduler_address, folder / f"{wave}-{repeat}", wave, children)
+                cases[wave]["bare"].append(_bare(cluster.client, wave, children))
+                ends = _ours(folder / f"{wave}-{repeat}", wave, children)
                 cases[wave]["ours"].append(float(ends[-1] - ends[wave - 1]) / (children - wave))
-        ends = _ours(cluster.scheduler_address, folder / "long", long_wave, marks[-1])
+        ends = _ours(folder / "long", long_wave, marks[-1])
         largest = max(wave for wave, _ in waves)
         short, long = (commit_seconds(folder / run / "run", largest) for run in (f"{largest}-0", "long"))
         each = np.diff(ends[long_wave - 1 :: long_wave]) / long_wave  # seconds a child, wave by wave from the second on
@@ -125,14 +125,14 @@ def _bare(client: Client, wave: int, children: int) -> float:
     return (time.perf_counter() - started) / children
 
 
-def _ours(address: str, folder: Path, wave: int, children: int) -> np.ndarray:
+def _ours(folder: Path, wave: int, children: int) -> np.ndarray:
     """When the children of a search ended, in seconds, in this order."""
     folder.mkdir()
     search = sleeping_search(folder, wave, children, "waves")
     configuration = replace(
         search,
         child=ChildSettings(task="bench.sleeping:nothing"),
-        cluster=ClusterSettings(kind="address", address=address),
+        cluster=CLUSTER,
     )
     start_run(folder / "run", configuration, Console(quiet=True))
     results = pd.read_parquet(folder / "run" / "results", columns=["ended_at"])

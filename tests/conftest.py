@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NoReturn
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +32,9 @@ TINY = [
     "space.options.num_filters=[2,3,4]", "data.num_train=1000", "data.num_validation=100", "child.epochs=2",
     "cluster.workers=2",
 ]  # fmt: skip
+# Where CI is set, as in .ci/run, the same examples are drawn each time; elsewhere others.
+hypothesis.settings.register_profile("wavenas", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("wavenas")
 # what may differ between equal runs
 CHANCE_COLUMNS = ["seconds", "worker", "ended_at", "examples_per_second", "attempts", "error"]
 IN_THIS_PROCESS = ("cluster.workers=1", "cluster.processes=false")

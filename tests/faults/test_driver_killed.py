@@ -12,7 +12,7 @@ from drivers import Moment, drive, ended_at
 
 pytestmark = pytest.mark.faults
 
-NUM_CHILDREN = 320
+NUM_CHILDREN = 480
 MODES = {
     "waves": {},
     "one replica": {"mode": "async", "shards": 3},

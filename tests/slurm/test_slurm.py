@@ -28,7 +28,7 @@ from cluster.healer import job_states
 from cluster.open import open_cluster
 from cluster.settings import ClusterSettings, SlurmSettings
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 SMALL = ["cluster.slurm.jobs=2", "cluster.slurm.memory_gib=1.5", "cluster.slurm.check_seconds=1"]
 TASK = "child.task=slow_task:train_and_wait"
@@ -63,7 +63,7 @@ def test_jobs_killed_and_jobs_retired_in_mid_run_change_nothing(slurm: Path, ref
         wait_for(lambda: len(trials(folder)) >= 3, process)
         killed = sorted(jobs_in("RUNNING"))[0]
         subprocess.run(["scancel", killed], check=True)
-        output = process.communicate(timeout=300)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert "jobs on Slurm: 2 workers wanted" in output
     assert sorted(trials(folder)) == list(range(20))
@@ -82,7 +82,7 @@ def test_jobs_whose_processes_die_retire_in_time_all_the_same(slurm: Path, refer
     deadly = ["child.task=slow_task:die_at_first", "search.samples=8"]
     short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]
     with running(make_run(folder, *deadly, *short), child_seconds=4) as process:
-        output = process.communicate(timeout=300)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     results, expected = (pd.read_parquet(path / "results").sort_values("trial_id") for path in (folder, reference))
     assert list(results.reward) == list(expected.reward[:8]) and (results.attempts >= 2).all()
@@ -96,7 +96,7 @@ def test_a_child_longer_than_a_walltime_goes_on_from_one_worker_to_the_next(slur
     long = ["child.task=slow_task:train_in_long_epochs", "search.samples=1", "child.epochs=12", "cluster.slurm.jobs=1"]
     short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.48"]
     with running(make_run(folder, *long, *short), child_seconds=5) as process:  # 60 seconds, on workers of 17 to 46
-        output = process.communicate(timeout=350)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     (result,) = pd.read_parquet(folder / "results").itertuples()
     epochs = [int(line) for line in (folder / "epochs-0").read_text().split()]
@@ -112,7 +112,7 @@ def test_jobs_that_reach_their_walltime_change_nothing(slurm: Path, reference: P
     never_retire = 'cluster.slurm.prologue=["unset WAVENAS_RETIRE_AT"]'
     short = ["cluster.slurm.walltime_minutes=1", "cluster.slurm.retire_minutes=0.4", never_retire]
     with running(make_run(folder, *short), child_seconds=8) as process:
-        output = process.communicate(timeout=300)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert_same_run(folder, reference)
     states = [job["JobState"] for number, job in ended_jobs(slurm).items() if number not in before]
@@ -182,7 +182,7 @@ def test_jobs_that_die_at_once_end_the_run_with_their_last_words(slurm: Path, tm
     broken = settings(workers=2, prologue=("echo no such module: cuda >&2", "exit 1"), attempts=2)
     message = r"(?s)[2-9] jobs in a row died without .*\.err, ends.*no such module"
     with open_cluster(broken, folder=tmp_path) as cluster, pytest.raises(ClusterError, match=message):
-        check_for(cluster, seconds=30)
+        check_for(cluster, seconds=120)
     assert not jobs_in("RUNNING") and not jobs_in("PENDING")
 
 
@@ -202,9 +202,11 @@ exec {sbatch} "$@"
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     with open_cluster(settings(workers=3, attempts=2, cpus=1, memory_gib=1), folder=tmp_path / "logs") as cluster:
         cluster.client.wait_for_workers(2, timeout=60)
+        calls = len((programs / "calls").read_text().splitlines())
         check_for(cluster, seconds=20)
         assert len(workers_of(cluster)) == 2
-        assert 4 <= len((programs / "calls").read_text().splitlines()) < 14, "ever more seldom"
+        more = len((programs / "calls").read_text().splitlines()) - calls
+        assert 1 <= more < 9, "ever more seldom"
         (programs / "lifted").touch()
         wait_for(lambda: len(workers_of(cluster)) == 3)
         cluster.check()
@@ -213,7 +215,7 @@ exec {sbatch} "$@"
 def test_jobs_that_would_wait_for_ever_end_the_run_with_slurms_reason(slurm: Path, tmp_path: Path) -> None:
     too_long = settings(partition="urgent", walltime_minutes=90, attempts=2)  # its limit is 60
     with open_cluster(too_long, folder=tmp_path) as cluster, pytest.raises(ClusterError, match="PartitionTimeLimit"):
-        check_for(cluster, seconds=30)
+        check_for(cluster, seconds=120)
 
 
 def test_what_slurm_would_refuse_is_refused_at_the_start(slurm: Path, tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def test_what_slurm_would_refuse_is_refused_at_the_start(slurm: Path, tmp_path: 
 def test_a_job_with_a_fake_gpu_has_one_gpu_and_a_worker_of_dask_cuda_that_retires(slurm: Path, tmp_path: Path) -> None:
     before = ended_jobs(slurm)
     prologue = ("export DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC=1",)
-    short = settings(workers=2, gpu=True, prologue=prologue, walltime_minutes=1, retire_minutes=0.48)
+    short = settings(workers=2, gpu=True, prologue=prologue, walltime_minutes=2, retire_minutes=0.9)
     with open_cluster(short, folder=tmp_path) as cluster:
         cluster.client.wait_for_workers(2, timeout=90)
         first = jobs_in("RUNNING")

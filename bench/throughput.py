@@ -50,10 +50,11 @@ def measure(
         if data and folder is None:
             cases.append({"experiment": name, "absent": no_data(data)})
             continue
+        by_mode: dict[str, list[list[Any]]] = {}  # what its children found, however many workers there were
         for mode, workers in ways:
             configuration = _shorter(name, mode, workers, children, folder)
             case: dict[str, Any] = {"experiment": name, "mode": mode, "workers": workers, "ours": [], "loops": {}}
-            results: list[list[Any]] = []
+            results = by_mode.setdefault(mode, [])
             for _ in range(repeats):
                 _compare(configuration, case, results)
             cases.append(case | {"equal": all(found == results[0] for found in results), "runs": len(results)})

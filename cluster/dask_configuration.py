@@ -46,10 +46,12 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
 
 def silence_dask() -> None:
     """Keep Dask's log off the terminal, for as long as this process lives: its threads tell of a closed cluster too,
-    and asyncio tells of theirs."""
-    logging.getLogger("asyncio").addHandler(logging.NullHandler())
+    and asyncio tells of theirs. Files that a user's own handlers write are left to them."""
+    if not logging.getLogger("asyncio").handlers:
+        logging.getLogger("asyncio").addHandler(logging.NullHandler())
     for handler in logging.getLogger("distributed").handlers:
-        handler.setLevel(SILENT)
+        if type(handler) is logging.StreamHandler:
+            handler.setLevel(SILENT)
 
 
 def output_in(folder: Path | None) -> dict[str, str]:

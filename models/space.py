@@ -137,6 +137,8 @@ class SearchSpace:
     def check_options(self) -> None:
         """Raise ValueError for options that the generator function does not take, or those it lacks."""
         parameters = list(inspect.signature(self._generator_function).parameters.values())[1:]
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return
         allowed = [parameter.name for parameter in parameters]
         unknown = sorted(set(self.options) - set(allowed))
         if unknown:

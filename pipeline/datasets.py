@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.files import sync_folder
+from pipeline.interruption import in_good_order
 from pipeline.table_data import table_source
 from pipeline.text_files import text_source
 from tasks.settings import DataSettings
@@ -57,7 +58,8 @@ def prepare_once(folder: Path, decode: Callable[[], Arrays]) -> Path:
     if not _is_whole(folder):
         arrays = decode()
         try:
-            store_arrays(arrays, folder)
+            with in_good_order():  # what is half written is removed
+                store_arrays(arrays, folder)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     return folder
@@ -92,9 +94,10 @@ def store_arrays(arrays: Arrays, folder: Path) -> None:
             shutil.rmtree(folder)  # decoded data are made of files that the user has
         aside.rename(folder)
     except OSError:
-        shutil.rmtree(aside, ignore_errors=True)
         if not _is_whole(folder):  # else another driver was faster
             raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     sync_folder(folder.parent)
 
 

@@ -6,6 +6,7 @@ An exception in the middle of an import may come out as any other, and leaves ha
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,13 +29,17 @@ def end_at_once() -> None:
 
 @contextmanager
 def in_good_order() -> Iterator[None]:
-    """A signal raises KeyboardInterrupt in here, or at least out of here."""
+    """A signal raises KeyboardInterrupt in here, and it leaves as one whatever error an import made of it.
+
+    Elsewhere than in the main thread, which alone gets signals, nothing changes.
+    """
     global _leaving
-    struck = left = False
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    left = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal struck
-        struck = True
         if not left:
             raise KeyboardInterrupt
 
@@ -45,14 +50,20 @@ def in_good_order() -> Iterator[None]:
         _leaving = True
         raise
     except Exception as error:
-        if struck:
+        if _comes_of_interruption(error):
             _leaving = True
             raise KeyboardInterrupt from error
         raise
     finally:
         left = True
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _comes_of_interruption(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def leave() -> None:

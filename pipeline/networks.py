@@ -15,6 +15,7 @@ from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
 from pipeline.foreign_code import find_own_modules
+from pipeline.interruption import in_good_order
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.search import trial_of
@@ -85,7 +86,7 @@ def train_child(paths: RunPaths, configuration: Configuration, trial_id: int) ->
     refuse_foreign_code(paths, configuration)
     data_path = prepare_data(configuration.data, paths.prepared_data)
     trial = trial_of(configuration, paths, data_path, sample_of(paths, trial_id))
-    with tempfile.TemporaryDirectory() as folder:
+    with in_good_order(), tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "child.pt"
         child = replace(trial.child, checkpoint_minutes=EACH_EPOCH)
         result = run_trial(replace(trial, child=child, checkpoint_path=str(kept)))

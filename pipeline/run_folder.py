@@ -32,7 +32,9 @@ def create_run(folder: Path, configuration: Configuration, data_path: Path | Non
             _refuse_another(paths, configuration)
             write_json(paths.config_copy, content)
             if foreign_code(configuration):
-                with suppress(DiskError):  # without a home of its own, a resumption asks for `wavenas trust`
+                with suppress(
+                    DiskError, RuntimeError
+                ):  # without a home of its own, a resumption asks for `wavenas trust`
                     trust(paths, paths.config_copy)
             write_json(paths.config, content)
     except OSError as error:

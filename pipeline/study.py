@@ -128,7 +128,8 @@ class Study:
         from pipeline.report import remake_report  # draws, which takes a while to load
 
         self._tables.commit()
-        remove_leftovers(self.paths.children)
+        for folder in (self.paths.children, self.paths.kept_weights):
+            remove_leftovers(folder)
         remake_report(self.paths)
 
     @property

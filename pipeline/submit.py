@@ -54,7 +54,6 @@ class Tasks:
         self._under_way: dict[str, Future] = {}
         self._calls: dict[str, _Call] = {}  # of those under way
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
-        self._ended: list[Future] = []  # whose results are still on the cluster
         self._done: set[str] = set()  # of those under way, tasks that ended, whose result may have gone since
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
@@ -83,13 +82,10 @@ class Tasks:
                 self._runs_left[future.key] = RUNS
 
     def wait(self) -> list[Ended]:
-        """The tasks that ended since the last call, at least one. Their results leave the cluster in the next call:
-        Dask sends what a client has to say every 10 ms alone, and what is submitted next is to be the first of it.
+        """The tasks that ended since the last call, at least one. Their results leave the cluster.
 
         What `listen` and `look_after` asked for happens in here.
         """
-        while self._ended:
-            self._ended.pop().release()
         while True:
             keys = [key for key in self._next_keys() if key in self._under_way]
             ended = [Ended(key, None, self._given_up.pop(key)) for key in keys if key in self._given_up]
@@ -98,7 +94,7 @@ class Tasks:
             for task in ended:
                 del self._calls[task.key]
                 self._done.discard(task.key)
-                self._ended.append(self._under_way.pop(task.key))
+                self._under_way.pop(task.key).release()
                 self._runs_left.pop(task.key, None)
             if ended:
                 return ended
@@ -172,9 +168,11 @@ class Tasks:
         waiting = [future for future in futures if future.key not in known]
         self._submit_again([future for future in waiting if future.status == "cancelled"])
         for future in waiting:
+            if self._under_way[future.key] is not future:
+                continue  # submitted again
             if future.status == "pending":
                 self._watch(future)
-            elif future.status != "cancelled":  # its result is lost, or could not be had
+            else:  # its result is lost, or could not be had, or it was cancelled just now
                 Timer(LOST_PATIENCE, self._news.put, [future.key]).start()
         return ended
 
@@ -225,5 +223,6 @@ class Tasks:
         future.add_done_callback(self._note)
 
     def _note(self, future: Future) -> None:
-        self._done.add(future.key)
+        if future.status in ("finished", "lost"):
+            self._done.add(future.key)
         self._news.put(future.key)

@@ -23,14 +23,14 @@ class Workers:
         """Of those there are; none while the connection to the scheduler is broken."""
         try:
             return set(self._client.nthreads())
-        except OSError:
+        except (OSError, AttributeError):  # the latter where it was given up
             return set()
 
     def processing(self) -> dict[str, Collection[str]]:
         """The keys of the tasks that each has been given and has not done, by its address; none as above."""
         try:
             return dict(self._client.processing())
-        except OSError:
+        except (OSError, AttributeError):
             return {}
 
     def restart(self, addresses: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class Workers:
     def _try(self, function: Callable[[A], None], argument: A) -> None:
         try:
             function(argument)
-        except (KeyError, OSError, TimeoutError, ValueError) as error:
+        except (AttributeError, KeyError, OSError, TimeoutError, ValueError) as error:
             log.info("%s %s: gone already (%s)", function.__name__.strip("_"), argument, error)
 
     def _restart(self, addresses: Sequence[str]) -> None:

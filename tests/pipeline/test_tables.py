@@ -120,7 +120,7 @@ def test_a_reader_sees_each_row_once_at_any_moment(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    while not seen:
+    while not seen and reader.is_alive():
         time.sleep(0.01)
     for number in range(1, 300):
         tables.append({"updates": [update(number)]})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import assert_same_run, children_ended, wavenas
 from drivers import Moment, drive, exit_code, start_driver, wait_until
-from outside import lives, worker_processes
+from outside import HERE, lives, worker_processes
 from small_search import NUM_CHILDREN, search_undisturbed, start_command
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -107,9 +107,10 @@ def test_ended_at_any_moment_of_its_start_it_can_be_started(
     started = time.monotonic()
     subprocess.run(wavenas("experiments"), check=True, capture_output=True)
     start_up = 2 * (time.monotonic() - started)
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
     for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
         with output.open("ab") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file)
+            process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         time.sleep(share * start_up)
         process.send_signal(number)
         code, told = process.wait(120), output.read_text()

@@ -38,14 +38,14 @@ class Part:
 
 
 PARTS = {  # all but what is measured alone in 25 minutes
-    "start_up": Part(start_up, 1.75),
-    "pipeline": Part(pipeline, 3.75),
-    "controller": Part(controller, 1),
-    "image_children": Part(image_children, 2.75),
-    "recurrent": Part(recurrent, 2),
-    "throughput": Part(throughput, 7.5),
-    "quality": Part(quality, 3.5),
-    "small_scale": Part(small_scale, 2.5),
+    "start_up": Part(start_up, 1.25),
+    "pipeline": Part(pipeline, 4.5),
+    "controller": Part(controller, 0.75),
+    "image_children": Part(image_children, 1.75),
+    "recurrent": Part(recurrent, 1.75),
+    "throughput": Part(throughput, 10.25),
+    "quality": Part(quality, 2.6),
+    "small_scale": Part(small_scale, 2.15),
     "scale": Part(scale, 30, alone=True),
 }
 

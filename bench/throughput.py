@@ -3,13 +3,14 @@
 Of each, what comes after the first four children is timed: by then the processes have loaded what they need. A search
 in waves is held against a loop that waits for a wave before it begins the next, as whoever learns from rewards must; an
 asynchronous one against a loop that never waits. The loops take no step. The goal is 1, less the spread of the loop's
-own runs: by that much one loop differs from another.
+own runs: by that much one loop differs from another. How long a child takes differs between runs too; the share of the
+workers' time that goes into children does not depend on that.
 """
 
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -34,7 +35,7 @@ CHILDREN, FIRST = 12, 4  # the first are not timed; they are a wave of the exper
 EXPERIMENTS = {"cifar10_small": "cifar10", "ptb_small": "ptb"}  # with their folders of data
 WAYS = (("waves", 1), ("waves", 2), ("async", 2))  # modes, with how many workers
 REPLICAS = 4  # of asynchronous searches, with two children each: enough for two workers never to wait
-WAITING, FREE = "plain loop that waits for each wave", "plain loop that waits for none"
+OURS, WAITING, FREE = "ours", "plain loop that waits for each wave", "plain loop that waits for none"
 
 
 def measure(
@@ -53,7 +54,14 @@ def measure(
         by_mode: dict[str, list[list[Any]]] = {}  # what its children found, however many workers there were
         for mode, workers in ways:
             configuration = _shorter(name, mode, workers, children, folder)
-            case: dict[str, Any] = {"experiment": name, "mode": mode, "workers": workers, "ours": [], "loops": {}}
+            case: dict[str, Any] = {
+                "experiment": name,
+                "mode": mode,
+                "workers": workers,
+                "ours": [],
+                "loops": {},
+                "shares": {},
+            }
             results = by_mode.setdefault(mode, [])
             for _ in range(repeats):
                 _compare(configuration, case, results)
@@ -72,14 +80,16 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
         timed = 3600 * (measured["children"] - FIRST)
         ours = [timed / seconds for seconds in case["ours"]]
         loops = {kind: [timed / seconds for seconds in values] for kind, values in case["loops"].items()}
+        shares = {kind: [100 * value for value in values] for kind, values in case["shares"].items()}
         mode = "in waves" if case["mode"] == "waves" else "asynchronous"
         what = f"{case['experiment']}, shorter children, {mode}, {case['workers']} worker{'s'[: case['workers'] - 1]}"
         rows += [finding(f"{what}: {kind}", rates, "children/h") for kind, rates in loops.items()]
         peer = WAITING if WAITING in loops else FREE
         as_many = statistics.median(loops[peer])
         rows += [
-            finding(f"{what}: ours", ours, "children/h", ratio=statistics.median(ours) / as_many,
+            finding(f"{what}: {OURS}", ours, "children/h", ratio=statistics.median(ours) / as_many,
                     peer=f"as many as the {peer}", at_least=min(loops[peer]) / as_many),
+            *(finding(f"{what}: {kind}: time spent on children", shares[kind], "%") for kind in (peer, OURS)),
             true_or_not(f"{what}: rewards and epochs of all {case['runs']} runs, bit for bit the same", case["equal"]),
         ]  # fmt: skip
     return rows
@@ -113,14 +123,18 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
         paths, run = open_run(folder)
         data_path = prepare_data(run.data, paths.prepared_data)
         trials = [trial_of(run, paths, data_path, row) for row in samples]
-        case["ours"].append(_timed(rows.ended_at.astype("int64") / 1e6))
+        spans = [
+            (end - seconds, end) for end, seconds in zip(rows.ended_at.astype("int64") / 1e6, rows.seconds, strict=True)
+        ]
+        case["ours"].append(_timed(OURS, spans, case))
         results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
         for kind, waves in _loops(case, trials, configuration.wave_size):
             ended = _loop(waves, case["workers"], kind)
             metrics = [
                 epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs
             ]
-            case["loops"].setdefault(kind, []).append(_timed(end for end, _ in ended))
+            spans = [(end - found.seconds, end) for end, found in ended]
+            case["loops"].setdefault(kind, []).append(_timed(kind, spans, case))
             results.append([*(found.reward for _, found in ended), *metrics])
 
 
@@ -143,10 +157,13 @@ def _loop(waves: list[list[Trial]], workers: int, kind: str) -> list[tuple[float
     return ended
 
 
-def _timed(ends: Iterable[float]) -> float:
-    """Seconds from the end of the first children to that of the last."""
-    ordered = sorted(ends)
-    return ordered[-1] - ordered[FIRST - 1]
+def _timed(kind: str, spans: Sequence[tuple[float, float]], case: dict[str, Any]) -> float:
+    """Seconds from the end of the first children to that of the last; the share in children goes to the case."""
+    ends = sorted(end for _, end in spans)
+    begin, seconds = ends[FIRST - 1], ends[-1] - ends[FIRST - 1]
+    busy = sum(max(0.0, end - max(start, begin)) for start, end in spans)
+    case["shares"].setdefault(kind, []).append(busy / (seconds * case["workers"]))
+    return seconds
 
 
 def _run(trial: Trial) -> tuple[float, TrialResult]:

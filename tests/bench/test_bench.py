@@ -246,11 +246,13 @@ def test_a_search_and_a_plain_loop_train_the_same_children() -> None:
 
 
 def test_a_search_is_held_against_a_loop_that_waits_as_it_does() -> None:
-    case = {"experiment": "ptb_small", "ours": [8.0, 8.2], "equal": True, "runs": 6}
+    shares = {"ours": [0.9, 0.94], throughput.WAITING: [0.9], throughput.FREE: [0.98]}
+    case = {"experiment": "ptb_small", "ours": [8.0, 8.2], "shares": shares, "equal": True, "runs": 6}
     in_waves = case | {"mode": "waves", "workers": 2, "loops": {throughput.WAITING: [8.0, 8.4], throughput.FREE: [7.0]}}
     slower = case | {"mode": "async", "workers": 1, "loops": {throughput.FREE: [7.8, 8.0]}}
     rows = throughput.summary({"children": 12, "cases": [in_waves, slower]})
-    waiting, free, ours, _, _, behind, _ = rows
+    waiting, free, ours, _, share, _, _, behind, *_ = rows
+    assert share["median"] == 92 and "ours: time spent on children" in share["what"]
     assert (waiting["median"], free["median"]) == (pytest.approx(3600 * 8 / 8.195, rel=1e-3), 3600 * 8 / 7.0)
     assert ours["ratio"] == pytest.approx(1.012, abs=1e-3) and ours["met"] and "waits for each wave" in ours["peer"]
     assert ours["goal"] == "at least 0.976×" and "in waves, 2 workers: ours" in ours["what"]

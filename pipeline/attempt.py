@@ -4,6 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from distributed import get_worker
 from distributed.utils import sync
@@ -11,6 +12,8 @@ from distributed.utils import sync
 from cluster.worker_setup import bound_output
 from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
+
+_ended: SimpleQueue[str] = SimpleQueue()
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,28 @@ class Attempt:
 
 
 def train_attempt(attempt: Attempt) -> TrialResult:
-    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child."""
+    """Tell the driver that this attempt begins here, since Dask knows only where it was sent, and train the child.
+
+    What ended here before is told along with it: this child may take the process down, and their results with it.
+    """
     bound_output()
     worker = get_worker()
     process = f"{socket.gethostname()}:{os.getpid()}"
-    message = {"key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process}
+    message = {
+        "key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process,
+        "ended": _ended_here(),
+    }  # fmt: skip
     with suppress(OSError):  # answered, so known before the child can take this process down
         sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
-    return run_trial(attempt.trial)
+    result = run_trial(attempt.trial)
+    _ended.put(attempt.key)
+    return result
+
+
+def _ended_here() -> list[str]:
+    """Keys of the attempts that ended in this process, each told once."""
+    keys = []
+    with suppress(Empty):
+        while True:
+            keys.append(_ended.get_nowait())
+    return keys

@@ -31,8 +31,9 @@ class Child:
     trial: Trial
     submitted: int = 0  # times
     begun: int = 0  # attempts, in all
-    begun_here: int = 0  # and since it was submitted the last time: Dask begins it again when a worker dies
-    in_vain: int = 1  # of these, how many began with the same checkpoint, or none, and none before ended
+    begun_here: int = 0  # since it was submitted the last time, without an end: Dask begins it again as workers die
+    had_ended: bool = False  # whether the last one ended, so that only its result can go with its worker
+    in_vain: int = 1  # the last ones of those begun here that found the same checkpoint, or none
     kept_at: float | None = None  # when that was written
     unbegun: int = 0
     bound_to: frozenset[str] = frozenset()  # workers; none: any
@@ -43,14 +44,16 @@ class Child:
     failures: Counter[Status] = field(default_factory=Counter)
     story: list[str] = field(default_factory=list)  # what went wrong, attempt by attempt
 
-    def begin(self, message: Mapping[str, str], had_ended: bool) -> None:
-        """An attempt has begun on a worker. The one before may have ended, and its result have gone with its worker."""
+    def begin(self, message: Mapping[str, Any]) -> None:
+        """An attempt has begun on a worker."""
         if self.begun_here:
-            self.tell("lost_worker", "the worker died, or retired")
+            lost = "its result went with the worker" if self.had_ended else "the worker died, or retired"
+            self.tell("lost_worker", lost)
             kept_at = _written_at(self.trial.checkpoint_path)
-            self.in_vain = 1 if had_ended or kept_at != self.kept_at else self.in_vain + 1
+            self.in_vain = 1 if self.had_ended or kept_at != self.kept_at else self.in_vain + 1
             self.kept_at = kept_at
-        self.begun, self.begun_here, self.began_at = self.begun + 1, self.begun_here + 1, time.monotonic()
+        self.begun, self.begun_here = self.begun + 1, self.begun_here + (not self.had_ended)
+        self.had_ended, self.began_at = False, time.monotonic()
         self.address, self.worker, self.name = message["address"], message["process"], message["name"]
 
     def tell(self, status: Status, error: str | None) -> None:
@@ -137,18 +140,21 @@ class Children:
     def _key(self, child: Child) -> str:
         """A new key for the task of a child."""
         child.submitted, child.begun_here, child.in_vain = child.submitted + 1, 0, 1
-        child.began_at = math.inf
+        child.had_ended, child.began_at = False, math.inf
         return f"{self._prefix}-{child.trial.trial_id}" + (f"-{child.submitted}" if child.submitted > 1 else "")
 
     def _attempts(self, children: Mapping[str, Child]) -> list[Attempt]:
         return [Attempt(key, self._topic, child.trial) for key, child in children.items()]
 
-    def _begin(self, message: Mapping[str, str]) -> None:
+    def _begin(self, message: Mapping[str, Any]) -> None:
+        for key in message["ended"]:
+            if key in self._under_way:
+                self._under_way[key].had_ended = True
         child = self._under_way.get(message["key"])
         if child is None:  # given up while Dask sent it to another worker
             self._tasks.workers.restart([message["address"]])
             return
-        child.begin(message, self._tasks.had_ended(message["key"]))
+        child.begin(message)
         if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
             self._tasks.give_up(message["key"], _NoWorkerLives(child.in_vain))
             self._tasks.workers.restart([message["address"]])

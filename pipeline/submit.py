@@ -54,7 +54,6 @@ class Tasks:
         self._under_way: dict[str, Future] = {}
         self._calls: dict[str, _Call] = {}  # of those under way
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
-        self._done: set[str] = set()  # of those under way, tasks that ended, whose result may have gone since
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
         self._looks: list[Callable[[], None]] = []
@@ -92,10 +91,7 @@ class Tasks:
             given_up = {task.key for task in ended}
             ended += self._collect([self._under_way[key] for key in keys if key not in given_up])
             for task in ended:
-                del self._calls[task.key]
-                self._done.discard(task.key)
-                self._under_way.pop(task.key).release()
-                self._runs_left.pop(task.key, None)
+                self.forget(task.key)
             if ended:
                 return ended
 
@@ -111,15 +107,8 @@ class Tasks:
     def forget(self, key: str) -> None:
         """Let a task be, without a word."""
         del self._calls[key]
-        self._done.discard(key)
+        self._runs_left.pop(key, None)
         self._under_way.pop(key).release()
-
-    def had_ended(self, key: str) -> bool:
-        """Whether a task that begins again had ended before: its result went with its worker. It is told once."""
-        if key not in self._done:
-            return False
-        self._done.remove(key)
-        return True
 
     def give_up(self, key: str, error: BaseException) -> None:
         """Let a task be: `wait` returns it as ended by `error`. It goes on where it runs, but for nobody."""
@@ -220,9 +209,4 @@ class Tasks:
             return {}
 
     def _watch(self, future: Future) -> None:
-        future.add_done_callback(self._note)
-
-    def _note(self, future: Future) -> None:
-        if future.status in ("finished", "lost"):
-            self._done.add(future.key)
-        self._news.put(future.key)
+        future.add_done_callback(lambda future: self._news.put(future.key))

@@ -17,6 +17,8 @@ def test_a_life_is_in_vain_unless_something_was_kept_or_the_child_had_ended(tmp_
     for number in range(6):
         if number == 3:
             kept.touch()
-        child.begin(MESSAGE, had_ended=number == 5)
+        child.had_ended = number == 5
+        child.begin(MESSAGE)
         lives.append(child.in_vain)
-    assert lives == [1, 2, 3, 1, 2, 1] and child.begun == 6 and len(child.story) == 5
+    assert lives == [1, 2, 3, 1, 2, 1] and child.begun == 6 and child.begun_here == 5
+    assert len(child.story) == 5 and "its result went with the worker" in child.story[-1]

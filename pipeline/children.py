@@ -56,6 +56,10 @@ class Child:
         self.had_ended, self.began_at = False, time.monotonic()
         self.address, self.worker, self.name = message["address"], message["process"], message["name"]
 
+    def begin_anew(self) -> None:
+        """It has been submitted, and has yet to begin."""
+        self.begun_here, self.in_vain, self.had_ended, self.began_at = 0, 1, False, math.inf
+
     def tell(self, status: Status, error: str | None) -> None:
         self.story.append(f"attempt {self.begun} on {self.worker}: {status}\n{(error or '').rstrip()}")
 
@@ -86,6 +90,7 @@ class Children:
         self._lives = 1 + int(dask.config.get("distributed.scheduler.allowed-failures"))
         tasks.listen(self._topic, self._begin)
         tasks.listen(MEMORY_TOPIC, self._give_up_for_memory)
+        tasks.when_submitted_again(self._begin_anew)
         tasks.look_after(self._unbind)
         if self._timeout is not None:
             tasks.look_after(self._give_up_hung)
@@ -139,25 +144,31 @@ class Children:
 
     def _key(self, child: Child) -> str:
         """A new key for the task of a child."""
-        child.submitted, child.begun_here, child.in_vain = child.submitted + 1, 0, 1
-        child.had_ended, child.began_at = False, math.inf
+        child.submitted += 1
+        child.begin_anew()
         return f"{self._prefix}-{child.trial.trial_id}" + (f"-{child.submitted}" if child.submitted > 1 else "")
 
     def _attempts(self, children: Mapping[str, Child]) -> list[Attempt]:
         return [Attempt(key, self._topic, child.trial) for key, child in children.items()]
 
     def _begin(self, message: Mapping[str, Any]) -> None:
-        for key in message["ended"]:
-            if key in self._under_way:
-                self._under_way[key].had_ended = True
+        for key in message.get("ended", ()):  # there may be workers that run older code
+            ended = self._under_way.get(key)
+            if ended and ended.begun_here and ended.worker == message["process"]:
+                ended.had_ended = True
         child = self._under_way.get(message["key"])
-        if child is None:  # given up while Dask sent it to another worker
+        if child is None or self._tasks.is_given_up(message["key"]):  # given up while Dask sent it to another worker
             self._tasks.workers.restart([message["address"]])
             return
         child.begin(message)
         if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
             self._tasks.give_up(message["key"], _NoWorkerLives(child.in_vain))
             self._tasks.workers.restart([message["address"]])
+
+    def _begin_anew(self, key: str) -> None:
+        """A connection that was lost is no life in vain."""
+        if key in self._under_way:
+            self._under_way[key].begin_anew()
 
     def _give_up_hung(self) -> None:
         """End the children whose time is over, with the processes of their workers."""
@@ -180,7 +191,7 @@ class Children:
     def _give_up_for_memory(self, message: Mapping[str, Any]) -> None:
         """Dask ends a process that uses nearly all the memory of its worker. Its child would do it again elsewhere."""
         for key, child in self._under_way.items():
-            if child.address == message["worker"] and child.begun_here:
+            if child.address == message["worker"] and child.begun_here and not child.had_ended:
                 used = message["rss"] / 2**30
                 self._tasks.give_up(key, MemoryError(f"Dask ended its worker, which used {used:.2f} GiB of memory"))
 
@@ -219,7 +230,7 @@ def _written_at(path: str | None) -> float | None:
 
 def _hardly_began(child: Child, error: BaseException | None) -> bool:
     """Dask counts workers that died while a child only waited there. Such a child is no lost one."""
-    if not isinstance(error, KilledWorker) or child.begun_here > error.allowed_failures:
+    if not isinstance(error, KilledWorker) or child.begun_here - child.had_ended > error.allowed_failures:
         return False
     child.unbegun += 1
     return child.unbegun <= UNBEGUN

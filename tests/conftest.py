@@ -79,7 +79,7 @@ def run_here(folder: Path, *settings: str, expected: int = 0) -> str:
 
 def run_quietly(command: Sequence[str], expected: int = 0) -> str:
     """Run a command to its end and return what it printed; fail with it where the exit code is another."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
     output = ended.stdout + ended.stderr
     assert ended.returncode == expected, output
     return output

@@ -152,7 +152,7 @@ def test_the_pipeline_is_measured_along_a_run() -> None:
     measured = pipeline.measure(waves=((2, 6),), marks=(2, 4, 8), long_wave=2, repeats=1, peers=False)
     assert [len(seconds) for seconds in measured["decades"]] == [1, 2] and min(map(min, measured["decades"])) > 0
     assert all(min(seconds) > 0 for seconds in measured["commits"]["seconds"])
-    assert measured["cases"][2]["ours"][0] > measured["cases"][2]["bare"][0] > 0
+    assert min(*measured["cases"][2]["ours"], *measured["cases"][2]["bare"]) > 0
 
 
 def test_the_pipeline_is_held_against_its_goals() -> None:

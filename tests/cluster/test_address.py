@@ -40,7 +40,7 @@ def test_a_running_scheduler_is_used_and_left_running() -> None:
         address = running.scheduler_address
         with open_cluster(ClusterSettings(kind="address", address=address)) as cluster:
             assert cluster.description == f"scheduler at {address}: 1 worker so far"
-            assert cluster.client.submit(len, "abc").result(timeout=20) == 3
+            assert cluster.client.submit(len, "abc").result(timeout=120) == 3
             cluster.check()
         assert running.status.name == "running" and len(running.workers) == 1
 
@@ -60,7 +60,7 @@ def test_an_address_that_does_not_answer_is_told_in_time() -> None:
         message = f"'{address}': no Dask scheduler answered within 1 seconds"
         with pytest.raises(ClusterError, match=message), open_cluster(settings):
             pass
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 def test_only_who_has_the_certificate_is_let_in(certificates: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ def test_only_who_has_the_certificate_is_let_in(certificates: dict[str, str]) ->
         address = running.scheduler_address
         assert address.startswith("tls://")
         with open_cluster(ClusterSettings(kind="address", address=address, **certificates)) as cluster:  # type: ignore[arg-type]
-            assert cluster.client.submit(len, "abc").result(timeout=20) == 3
+            assert cluster.client.submit(len, "abc").result(timeout=120) == 3
         with pytest.raises(OSError, match=r"reset|closed|Timed out"):
             Client(address.replace("tls:", "tcp:"), timeout=1)
         with pytest.raises(OSError, match=r"certificate|closed|Timed out"):

@@ -1,7 +1,9 @@
 """Children for runs with faults: looked up, as in experiment table, after a while, or not at all."""
 
+import os
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from tasks.records import Trial
@@ -29,4 +31,14 @@ def fail_by_chance(architecture: dict[str, Any], trial: Trial) -> float:
 def sleep_on(architecture: Any, trial: Trial) -> float:
     """Sleep for longer than any worker lives."""
     time.sleep(10)
+    return 0.5
+
+
+def die_at_first(architecture: Any, trial: Trial) -> float:
+    """Take the process down in the first attempt; trial 0 ends at once."""
+    assert trial.checkpoint_path is not None
+    died = Path(trial.checkpoint_path).with_suffix(".died")
+    if trial.trial_id and not died.exists():
+        died.touch()
+        os._exit(1)
     return 0.5

@@ -57,10 +57,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def random_moments() -> list[Moment]:
-    """While the cluster opens, and up to 300 ms after any flush to the disk."""
+    """While the cluster opens, and up to 150 ms after any flush to the disk."""
     chance = random.Random(0)
     opening = [Moment("pipeline.driver:open_cluster", delay=chance.uniform(0, 1.0)) for _ in range(4)]
-    searching = [Moment("os:fsync", chance.randint(1, 30), delay=chance.uniform(0, 0.3)) for _ in range(16)]
+    searching = [Moment("os:fsync", chance.randint(1, 30), delay=chance.uniform(0, 0.15)) for _ in range(16)]
     return chance.sample([*opening, *searching], 20)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import dask
 import pytest
 from distributed import Client, LocalCluster
+from drivers import wait_until
 
 from pipeline.children import Children
 from pipeline.submit import Tasks
@@ -16,27 +17,29 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 OPTIONS = {"processes": False, "threads_per_worker": 1, "dashboard_address": None, "worker_dashboard_address": None}
 
 
+def trial_of(number: int, settings: ChildSettings, checkpoint: Path) -> Trial:
+    space = SpaceSettings(function="bench.sleeping:ten_decisions")
+    return Trial(
+        number, 0, 1, (0,) * 10, space, settings, DataSettings(), "", 1.0, checkpoint_path=str(checkpoint)
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("checkpoints", [0, 2])
 def test_a_child_that_no_worker_lives_for_is_given_up(checkpoints: int, tmp_path: Path) -> None:
     """Its workers retire, which Dask counts as no failure; what it keeps gives it as many lives again."""
     checkpoint = tmp_path / "child.pt"
-    trial = Trial(
-        0, 0, 1, (0,) * 10, SpaceSettings(function="bench.sleeping:ten_decisions"),
-        ChildSettings(task="fault_tasks:sleep_on"), DataSettings(), "", 1.0, checkpoint_path=str(checkpoint),
-    )  # fmt: skip
+    trial = trial_of(0, ChildSettings(task="fault_tasks:sleep_on"), checkpoint)
     retired: list[str] = []
 
-    def retire(client: Client) -> None:
-        """The worker that the child is on, as often as it takes."""
-        while not ended.wait(0.2):
-            for address, keys in client.processing().items():
-                if keys and address not in retired:
-                    if ended.wait(0.3):  # else the child has begun
-                        return
-                    if len(retired) < checkpoints:
-                        checkpoint.write_text(f"after {len(retired)} lives")
-                    retired.append(address)
-                    client.retire_workers([address])
+    def retire(client: Client, children: Children) -> None:
+        """The worker that the child has begun on, as often as it takes."""
+        while len(retired) < 3 + checkpoints and not ended.wait(0.1):
+            (child,) = children._under_way.values()
+            if child.begun == len(retired) + 1:
+                if len(retired) < checkpoints:
+                    checkpoint.write_text(f"after {len(retired)} lives")
+                retired.append(child.address)
+                client.retire_workers([child.address])
 
     ended = threading.Event()
     with (
@@ -47,10 +50,32 @@ def test_a_child_that_no_worker_lives_for_is_given_up(checkpoints: int, tmp_path
         tasks = Tasks(client)
         children = Children(tasks, "run", ChildSettings(), RetrySettings())
         children.train([trial])
-        thread = threading.Thread(target=retire, args=(client,))
+        thread = threading.Thread(target=retire, args=(client, children))
         thread.start()
         (result,) = children.take(tasks.wait())
         ended.set()
         thread.join()
-    assert result.status == "lost_worker" and len(retired) == 3 + checkpoints
+    assert result.status == "lost_worker" and len({*retired}) == 3 + checkpoints
     assert "it was begun 4 times, and each time its worker retired or died" in (result.error or "")
+
+
+def test_a_child_that_ended_is_not_lost_however_often_its_result_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks at the results before four children have taken their worker down."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    settings = ChildSettings(task="fault_tasks:die_at_first")
+    trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(5)]
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}),
+        LocalCluster(n_workers=1, **{**OPTIONS, "processes": True}) as cluster,
+        Client(cluster) as client,
+    ):
+        children = Children(tasks := Tasks(client), "run", settings, RetrySettings())
+        children.train(trials)
+        wait_until(lambda: all(future.status == "finished" for future in client.futures.values()), "all results")
+        results = {}
+        while len(results) < 5:
+            results |= {result.trial_id: result for result in children.take(tasks.wait())}
+    assert {result.status for result in results.values()} == {"ok"}
+    assert results[0].attempts == 5 and (results[0].error or "").count("its result went with the worker") == 4

@@ -1,5 +1,6 @@
 """Children that raise, hang, die, eat memory, chatter: each has one row, and the search goes on."""
 
+import re
 from pathlib import Path
 
 import dask
@@ -61,7 +62,7 @@ def test_each_has_its_row_and_the_search_goes_on(mode: str, tmp_path: Path) -> N
     assert results.error[1].count("RuntimeError: a bug") == 2 and results.error[1].startswith("attempt 1 on ")
     assert "its worker died 2 times" in results.error[5] and "attempt 1 on " in results.error[5]
     assert "GiB of memory" in results.error[13] and "child.timeout_minutes = 0.3" in results.error[9]
-    assert "away for a moment" in results.error[19]
+    assert re.search("away for a moment|its result went with the worker", results.error[19])
     assert pd.read_parquet(folder / "updates").num_failed.sum() == 7
 
 

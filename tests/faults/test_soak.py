@@ -79,7 +79,8 @@ def run_until(target: int, command: list[str | Path], folder: Path) -> list[Need
             fate = chance.random()
             for worker in found if fate < 0.1 else found[:1]:
                 if fate < 0.7:
-                    worker.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        worker.kill()
                 else:
                     stop_for_a_while(worker)
         needs.append(needs_of(process, children))

@@ -26,7 +26,10 @@ STAGE_MOMENTS = [
     *(Moment("pipeline.tables:Tables.append", 1, after) for after in (False, True)),
     Moment("pipeline.study:Study._take_in"),
 ]
-IN_LONG_TRAININGS = [Moment("pipeline.study:Study.train", 2, delay=0.5), Moment("pipeline.tables:Tables.append", 2)]
+IN_LONG_TRAININGS = [
+    Moment("pipeline.study:Study._take_in", 2, after=True),  # the other long training is under way
+    Moment("pipeline.tables:Tables.append", 2),
+]
 COMPARE_MOMENTS = [
     Moment("pipeline.comparison:start_run"),
     Moment("pipeline.tables:Tables.commit", 2, after=True),
@@ -94,17 +97,19 @@ def assert_goes_on(stage: list[str], name: str, moments: list[Moment], small_run
 
 
 def test_a_long_training_whose_worker_is_killed_goes_on_from_its_last_epoch(small_run: Path, tmp_path: Path) -> None:
-    stage = ["final", '--set=final.grid={"child.learning_rate"=[0.1]}', "--epochs", "30"]
+    stage = ["final", '--set=final.grid={"child.learning_rate"=[0.1]}', "--epochs", "60"]
     expected = undisturbed(stage, small_run, tmp_path / "undisturbed")
     folder, output = tmp_path / "run", tmp_path / "output.txt"
     shutil.copytree(small_run, folder)
     driver = start_driver(command(stage, folder, ["cluster.workers=1", "cluster.processes=true"]), output)
     try:
         wait_until(lambda: output.exists() and "final, 1 of 1" in output.read_text(), "the grid", driver)
+        (worker,) = wait_for_workers(driver.pid, 1, driver)
         wait_until(lambda: bool(list((folder / "children").glob("*.pt"))), "an epoch of the long training", driver)
+        worker.suspend()
         (checkpoint,) = (folder / "children").glob("*.pt")
         before = [epoch["seconds"] for epoch in torch.load(checkpoint, weights_only=True)["epochs"]]
-        wait_for_workers(driver.pid, 1, driver)[0].kill()
+        worker.kill()
         assert exit_code(driver) == 0, output.read_text()
     finally:
         driver.kill()

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 
 def start_command(folder: Path, table: Path) -> list[str | Path]:
-    columns = ["--columns", "width,kind,skip", "--reward", "accuracy", "--samples", "60"]
+    columns = ["--columns", "width,kind,skip", "--reward", "accuracy", "--samples", "200"]
     task = ["--set", "child.task=fault_tasks:take_a_while"]
     return ["run", "--experiment", "table", "--table", table, *columns, *task, "--run", folder]
 

@@ -87,8 +87,8 @@ def test_an_embedding_of_another_size_than_the_layers(tmp_path: Path) -> None:
     export_network(cell, ours, tmp_path, Origin("A model"), words=WORDS, graphs=False)
     assert_well_written(tmp_path)
     tokens = torch.randint(len(WORDS), (7, 3))
-    logits, state = ours(tokens)
-    their_logits, their_state = module_of(tmp_path).load()(tokens)
+    logits, state = ours.double()(tokens)
+    their_logits, their_state = module_of(tmp_path).load().double()(tokens)
     assert_same((their_logits, *their_state), (logits, *state))
 
 
@@ -142,12 +142,12 @@ def test_sizes_are_those_of_nascell(tmp_path: Path) -> None:
 def test_a_bare_cell_is_used_as_nn_lstm(tmp_path: Path) -> None:
     cell = drawn("cells", 5)
     write_export(tmp_path, cell, cell_content(cell, bias=True), Origin("A cell"))
-    theirs = module_of(tmp_path).Cell(16, 32, num_layers=2, batch_first=True)
-    ours = build_cell(cell, 16, 32, 2, bias=True, batch_first=True)
+    theirs = module_of(tmp_path).Cell(16, 32, num_layers=2, batch_first=True).double()
+    ours = build_cell(cell, 16, 32, 2, bias=True, batch_first=True).double()
     ours.load_state_dict(theirs.state_dict())
-    inputs, state = torch.randn(3, 6, 16), (torch.randn(2, 3, 32), torch.randn(2, 3, 32))
-    for given in (None, state):
+    inputs, *state = torch.randn(3, 6, 16).double(), torch.randn(2, 3, 32).double(), torch.randn(2, 3, 32).double()
+    for given in (None, tuple(state)):
         (outputs, last), (expected, expected_last) = theirs(inputs, given), ours(inputs, given)
         assert_same((outputs, *last), (expected, *expected_last))
-    reference = torch.nn.LSTM(16, 32, num_layers=2, batch_first=True)(inputs)
+    reference = torch.nn.LSTM(16, 32, num_layers=2, batch_first=True).double()(inputs)
     assert reference[0].shape == outputs.shape and reference[1][0].shape == last[0].shape

@@ -31,6 +31,7 @@ EVERY_LAYER = ConvArchitecture(
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ConvNet, Path]:
     """A network with every kind of layer, and the folder that it was exported into."""
+    torch.manual_seed(1)
     network, folder = ConvNet(EVERY_LAYER, 3, 10).eval(), tmp_path_factory.mktemp("images")
     export_network(EVERY_LAYER, network, folder, Origin("A network"), images=DataSettings(upsample=10, crop=9))
     return network, folder
@@ -40,7 +41,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ConvNet, Path]:
 @torch.no_grad()
 def test_graphs_of_images_take_any_number_of_them(images: tuple[ConvNet, Path], count: int) -> None:
     network, folder = images
-    given = torch.randn(count, 3, 9, 9)
+    given = torch.randn(count, 3, 9, 9, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(torch.export.load(folder / "model.pt2").module()(given), network(given))
     assert not (folder / "__pycache__").exists()
 
@@ -49,7 +50,7 @@ def test_graphs_of_images_take_any_number_of_them(images: tuple[ConvNet, Path], 
 @torch.no_grad()
 def test_onnx_graphs_of_images_take_any_number_of_them(images: tuple[ConvNet, Path], count: int) -> None:
     network, folder = images
-    given = torch.randn(count, 3, 9, 9)
+    given = torch.randn(count, 3, 9, 9, generator=torch.Generator().manual_seed(2))
     (output,) = run_onnx(folder, images=given)
     torch.testing.assert_close(output, network(given), rtol=1e-4, atol=1e-5)
 
@@ -66,6 +67,7 @@ SMALL_CELL = CellArchitecture(
 )
 def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, Path]:
     """A language model, and the folder that it was exported into."""
+    torch.manual_seed(1)
     model, folder = LanguageModel(request.param, 20, 8, init_range=0.5).eval(), tmp_path_factory.mktemp("text")
     export_network(request.param, model, folder, Origin("A model"))
     return model, folder
@@ -74,18 +76,20 @@ def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @torch.no_grad()
 def test_graphs_of_text_take_a_word_and_the_state(text: tuple[LanguageModel, Path]) -> None:
     model, folder = text
+    torch.manual_seed(2)
     tokens, state = torch.randint(20, (1, 3)), (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
     graph = torch.export.load(folder / "model.pt2").module()
-    torch.testing.assert_close(graph(tokens, state), model(tokens, state))
+    torch.testing.assert_close(graph(tokens, state), model(tokens, state), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_onnx_graphs_of_text_take_a_word_and_the_state(text: tuple[LanguageModel, Path]) -> None:
     model, folder = text
+    torch.manual_seed(2)
     tokens, state = torch.randint(20, (1, 3)), (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
     logits, last = model(tokens, state)
     outputs = run_onnx(folder, tokens=tokens, h=state[0], c=state[1])
-    torch.testing.assert_close(tuple(outputs), (logits, *last), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tuple(outputs), (logits, *last), rtol=1e-4, atol=1e-4)
 
 
 def test_code_that_does_not_load_is_an_error_and_no_missing_graph(tmp_path: Path) -> None:

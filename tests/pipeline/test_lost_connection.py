@@ -47,7 +47,7 @@ def test_they_are_submitted_again_once_it_is_opened_again(wire: Proxy) -> None:
 
 def test_it_is_told_where_it_cannot_be_opened_again(wire: Proxy) -> None:
     GO.clear()
-    settings = ClusterSettings(kind="address", address=f"tcp://127.0.0.1:{wire.port}", connect_seconds=5)
+    settings = ClusterSettings(kind="address", address=f"tcp://127.0.0.1:{wire.port}", connect_seconds=15)
     started = time.monotonic()
     with (
         pytest.raises(ClusterError, match="connection to the Dask scheduler is lost"),
@@ -57,5 +57,5 @@ def test_it_is_told_where_it_cannot_be_opened_again(wire: Proxy) -> None:
         tasks.submit(["a"], double_when_told, [1], 0)
         wire.cut()
         tasks.wait()
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120
     GO.set()

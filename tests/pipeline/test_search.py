@@ -224,7 +224,7 @@ def _start_and_signal(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert children_ended(folder) == 12, output
     go.touch()
     return process.returncode, output

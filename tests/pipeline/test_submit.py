@@ -35,6 +35,7 @@ def wait_to_be_released(seconds: float) -> bool:
 def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is computed again, but the worker for that is busy until whoever waits looks after it."""
     monkeypatch.setattr("pipeline.submit.PATIENCE", 0.2)
+    monkeypatch.setattr("pipeline.submit.GATHER_TIMEOUT", 60)
     RELEASED.clear()
     with LocalCluster(n_workers=2, threads_per_worker=1, **OPTIONS) as running, Client(running) as client:
         first, second = running.workers.values()
@@ -56,4 +57,4 @@ def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
         started, ended = time.monotonic(), dict[str, object]()
         while len(ended) < 2:
             ended |= {task.key: task.value for task in tasks.wait()}
-        assert ended == {"held": True, "short": 7} and time.monotonic() - started < 12
+        assert ended == {"held": True, "short": 7} and time.monotonic() - started < 50

@@ -1,8 +1,10 @@
 """Tasks that take a time of their own for each child, for the tests of asynchronous replicas."""
 
+import os
 import random
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tasks.records import Trial
@@ -25,12 +27,19 @@ def nine_at_once(architecture: dict[str, Any], trial: Trial) -> float:
     return _take_a_while(architecture, trial, together=9 if trial.trial_id < 9 else 0)
 
 
+def held_from_60(architecture: dict[str, Any], trial: Trial) -> float:
+    """Take a while; trials from 60 on once the file is there that WAVENAS_TEST_GO names."""
+    while trial.trial_id >= 60 and not Path(os.environ["WAVENAS_TEST_GO"]).exists():
+        time.sleep(0.05)
+    return take_a_while(architecture, trial)
+
+
 def _take_a_while(architecture: dict[str, Any], trial: Trial, together: int) -> float:
     with _CHANGED:
         _RUNNING.add(trial.trial_id)
         PEAK.append(len(_RUNNING))
         _CHANGED.notify_all()
-        _CHANGED.wait_for(lambda: max(PEAK) >= together, timeout=60)
+        _CHANGED.wait_for(lambda: max(PEAK) >= together, timeout=200)
     time.sleep(0.1 * random.Random(trial.seed).lognormvariate(0, 0.8))
     with _CHANGED:
         _RUNNING.remove(trial.trial_id)
@@ -43,6 +52,6 @@ def first_is_overtaken(architecture: dict[str, Any], trial: Trial) -> float:
         if trial.trial_id:
             _OTHERS.append(trial.trial_id)
             OVERTAKEN.notify()
-        elif not OVERTAKEN.wait_for(lambda: len(_OTHERS) >= 40, timeout=60):
+        elif not OVERTAKEN.wait_for(lambda: len(_OTHERS) >= 40, timeout=200):
             raise TimeoutError(f"only {len(_OTHERS)} others ended")
     return look_up(architecture, trial).metric

@@ -16,9 +16,10 @@ from pipeline.experiments import cifar10_pooling, digits, ptb_small
 from pipeline.report import remake_report
 from pipeline.run_paths import RunPaths
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]  # it may be installed first
 OPTIONS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+    "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
     "--v=0", "--allow-file-access-from-files",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What Dask is told wherever children are trained."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.settings import ClusterSettings
@@ -13,6 +14,16 @@ SILENT = logging.CRITICAL + 1
 
 # Dask has freed memory handed back at once, and every large tensor of a child then faults its pages in anew.
 KEEP_FREED_MEMORY = {"MALLOC_TRIM_THRESHOLD_": GIB, "MALLOC_MMAP_THRESHOLD_": GIB}
+
+# What Dask does in a worker beside its child, which waits for it: a thread of each takes Python's lock from the other.
+WORKERS: dict[str, object] = {
+    "distributed.worker.profile.enabled": False,  # it looks into a child a hundred times a second
+    # Its memory is the child's, and nothing there could be spilled; one that is paused would begin no other child.
+    # The nanny ends a process that uses too much all the same.
+    **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 
 
 def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
@@ -27,7 +38,7 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         "distributed.scheduler.worker-saturation": 1.0,  # no queue on a worker, so only its own child dies with it
         # the scheduler would keep the last 1,000 messages to each worker, requests with a whole policy among them
         "distributed.admin.low-level-log-length": 10,
-        "distributed.worker.profile.enabled": False,  # it looks into a child a hundred times a second
+        **WORKERS,
     }
     for name, value in KEEP_FREED_MEMORY.items():
         configuration[f"distributed.nanny.pre-spawn-environ.{name}"] = value
@@ -42,6 +53,11 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         host = settings.dashboard.rpartition(":")[0] or "127.0.0.1"
         configuration["distributed.dashboard.link"] = f"http://{host}:{{port}}/status"
     return configuration
+
+
+def as_environment(configuration: Mapping[str, object]) -> dict[str, object]:
+    """The variables from which Dask reads a configuration where nobody hands it on."""
+    return {f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": value for name, value in configuration.items()}
 
 
 def silence_dask() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Client
 
 from cluster.cluster import CONNECTIONS, Cluster, closed_at_the_end
-from cluster.dask_configuration import KEEP_FREED_MEMORY, SILENT
+from cluster.dask_configuration import KEEP_FREED_MEMORY, SILENT, WORKERS, as_environment
 from cluster.errors import ClusterError
 from cluster.healer import Healer, check_jobs
 from cluster.security import network_security
@@ -153,6 +153,7 @@ def _exports(settings: ClusterSettings, cpus: int, folder: Path) -> list[str]:
     """Environment of a worker. When it retires is reckoned from the start of its job, whatever becomes of processes."""
     variables = {
         **KEEP_FREED_MEMORY,
+        **as_environment(WORKERS),
         "OMP_NUM_THREADS": cpus,
         "MKL_NUM_THREADS": cpus,
         OUTPUT: shlex.quote(str(log_directory(settings, folder))),

@@ -48,6 +48,7 @@ def test_a_cpu_job_has_one_worker_of_one_thread(tmp_path: Path) -> None:
     assert {"export OMP_NUM_THREADS=2", "export MKL_NUM_THREADS=2", f"export MALLOC_TRIM_THRESHOLD_={2**30}"} <= {
         *lines
     }
+    assert "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False" in lines
     assert lines[-1].split() == [
         sys.executable, "-m", "distributed.cli.dask_worker", "tcp://10.0.0.1:1", "--name", "wavenas-0",
         "--nthreads", "1", "--memory-limit", "8.00GiB", "--nanny", "--death-timeout", "60",

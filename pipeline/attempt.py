@@ -4,7 +4,6 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 
 from distributed import get_worker
 from distributed.utils import sync
@@ -13,7 +12,7 @@ from cluster.worker_setup import bound_output
 from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
 
-_ended: dict[str, SimpleQueue[str]] = {}  # keys of attempts that ended in this process and are yet to be told, by topic
+_ended: dict[str, list[str]] = {}  # keys of attempts that ended in this process and are yet to be told, by topic
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,10 @@ def train_attempt(attempt: Attempt) -> TrialResult:
     process = f"{socket.gethostname()}:{os.getpid()}"
     message = {
         "key": attempt.key, "address": worker.address, "name": str(worker.name), "process": process,
-        "ended": _ended_here(attempt.topic),
+        "ended": _ended.pop(attempt.topic, []),
     }  # fmt: skip
     with suppress(OSError):  # answered, so known before the child can take this process down
         sync(worker.loop, worker.scheduler.log_event, topic=attempt.topic, msg=message)
     result = run_trial(attempt.trial)
-    _ended.setdefault(attempt.topic, SimpleQueue()).put(attempt.key)
+    _ended.setdefault(attempt.topic, []).append(attempt.key)
     return result
-
-
-def _ended_here(topic: str) -> list[str]:
-    """Keys of the attempts that ended in this process, each told once."""
-    keys: list[str] = []
-    with suppress(Empty, KeyError):
-        while True:
-            keys.append(_ended[topic].get_nowait())
-    return keys

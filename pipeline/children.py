@@ -56,10 +56,6 @@ class Child:
         self.had_ended, self.began_at = False, time.monotonic()
         self.address, self.worker, self.name = message["address"], message["process"], message["name"]
 
-    def begin_anew(self) -> None:
-        """It has been submitted, and has yet to begin."""
-        self.begun_here, self.in_vain, self.had_ended, self.began_at = 0, 1, False, math.inf
-
     def tell(self, status: Status, error: str | None) -> None:
         self.story.append(f"attempt {self.begun} on {self.worker}: {status}\n{(error or '').rstrip()}")
 
@@ -90,7 +86,6 @@ class Children:
         self._lives = 1 + int(dask.config.get("distributed.scheduler.allowed-failures"))
         tasks.listen(self._topic, self._begin)
         tasks.listen(MEMORY_TOPIC, self._give_up_for_memory)
-        tasks.when_submitted_again(self._begin_anew)
         tasks.look_after(self._unbind)
         if self._timeout is not None:
             tasks.look_after(self._give_up_hung)
@@ -144,8 +139,8 @@ class Children:
 
     def _key(self, child: Child) -> str:
         """A new key for the task of a child."""
-        child.submitted += 1
-        child.begin_anew()
+        child.submitted, child.begun_here, child.in_vain = child.submitted + 1, 0, 1
+        child.had_ended, child.began_at = False, math.inf
         return f"{self._prefix}-{child.trial.trial_id}" + (f"-{child.submitted}" if child.submitted > 1 else "")
 
     def _attempts(self, children: Mapping[str, Child]) -> list[Attempt]:
@@ -164,11 +159,6 @@ class Children:
         if child.in_vain > self._lives:  # Dask counts workers that died, not those that retired
             self._tasks.give_up(message["key"], _NoWorkerLives(child.in_vain))
             self._tasks.workers.restart([message["address"]])
-
-    def _begin_anew(self, key: str) -> None:
-        """A connection that was lost is no life in vain."""
-        if key in self._under_way:
-            self._under_way[key].begin_anew()
 
     def _give_up_hung(self) -> None:
         """End the children whose time is over, with the processes of their workers."""

@@ -56,7 +56,6 @@ class Tasks:
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
-        self._submitted_again: list[Callable[[str], None]] = []
         self._looks: list[Callable[[], None]] = []
         self._look_at = 0.0
         self._news: Queue[str | Callable[[], None]] = Queue()  # keys of tasks that ended, and what else is to be done
@@ -125,10 +124,6 @@ class Tasks:
         self._handlers[topic] = lambda event: self._news.put(partial(handler, event[1]))
         self._client.subscribe_topic(topic, self._handlers[topic])
 
-    def when_submitted_again(self, told: Callable[[str], None]) -> None:
-        """Have `told` called with the key of each task that is submitted once more, since the connection was lost."""
-        self._submitted_again.append(told)
-
     def look_after(self, look: Callable[[], None]) -> None:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
@@ -196,8 +191,6 @@ class Tasks:
             again = self._client.submit(call.function, call.argument, key=future.key, **call.options)
             self._under_way[future.key] = again
             self._watch(again)
-            for told in self._submitted_again:
-                told(future.key)
 
     def _gather(self, keys: list[str]) -> dict[str, Any]:
         """The results that can be had now.

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import Client
 
+from cluster.dask_configuration import WORKERS, as_environment
 from cluster.healer import remove_output
 from cluster.open import check_cluster, open_cluster
 from cluster.security import network_security
@@ -48,12 +50,20 @@ def test_a_cpu_job_has_one_worker_of_one_thread(tmp_path: Path) -> None:
     assert {"export OMP_NUM_THREADS=2", "export MKL_NUM_THREADS=2", f"export MALLOC_TRIM_THRESHOLD_={2**30}"} <= {
         *lines
     }
-    assert "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False" in lines
+    assert {f"export {name}={value}" for name, value in as_environment(WORKERS).items()} <= {*lines}
     assert lines[-1].split() == [
         sys.executable, "-m", "distributed.cli.dask_worker", "tcp://10.0.0.1:1", "--name", "wavenas-0",
         "--nthreads", "1", "--memory-limit", "8.00GiB", "--nanny", "--death-timeout", "60",
         "--preload", "cluster.worker_setup", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
     ]  # fmt: skip
+
+
+def test_dask_reads_what_its_workers_are_told_from_the_variables_of_a_job() -> None:
+    told = dask.config.collect_env({name: str(value) for name, value in as_environment(WORKERS).items()})
+    read = dask.config.merge(dask.config.config, told)
+    for name, value in WORKERS.items():
+        assert dask.config.get(name, config=read) == value, name
+        assert dask.config.get(name) != value, "Dask's default: nothing need be told"
 
 
 def test_a_gpu_job_has_a_worker_of_dask_cuda(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import dask
+import fault_tasks
 import pytest
 from distributed import Client, LocalCluster
 from drivers import wait_until
@@ -13,7 +14,7 @@ from pipeline.submit import Tasks
 from tasks.records import Trial
 from tasks.settings import ChildSettings, DataSettings, RetrySettings, SpaceSettings
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 OPTIONS = {"processes": False, "threads_per_worker": 1, "dashboard_address": None, "worker_dashboard_address": None}
 
 
@@ -41,6 +42,7 @@ def test_a_child_that_no_worker_lives_for_is_given_up(checkpoints: int, tmp_path
                 retired.append(child.address)
                 client.retire_workers([child.address])
 
+    fault_tasks.RELEASED.clear()
     ended = threading.Event()
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 2}),
@@ -54,6 +56,7 @@ def test_a_child_that_no_worker_lives_for_is_given_up(checkpoints: int, tmp_path
         thread.start()
         (result,) = children.take(tasks.wait())
         ended.set()
+        fault_tasks.RELEASED.set()
         thread.join()
     assert result.status == "lost_worker" and len({*retired}) == 3 + checkpoints
     assert "it was begun 4 times, and each time its worker retired or died" in (result.error or "")
@@ -67,7 +70,13 @@ def test_a_child_that_ended_is_not_lost_however_often_its_result_goes(
     settings = ChildSettings(task="fault_tasks:die_at_first")
     trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(5)]
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}),
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": 1,
+                "distributed.scheduler.worker-saturation": 1.0,
+                "distributed.deploy.lost-worker-timeout": "1000 days",
+            }
+        ),
         LocalCluster(n_workers=1, **{**OPTIONS, "processes": True}) as cluster,
         Client(cluster) as client,
     ):

@@ -79,14 +79,13 @@ def test_killed_and_resumed_it_keeps_its_word(table: Path, tmp_path: Path, monke
     task = ["--set", "child.task=timed_task:held_from_60", "--set", "cluster.workers=15"]
     start = ["run", "--experiment", "table", "--table", table, *fixed, *task, *sets(**ASYNC), "--run", folder]
     _kill_after(wavenas(*start), folder, 40)
-    before = pd.read_parquet(folder / "results").set_index("trial_id").ended_at
+    before = pd.read_parquet(folder / "results").query("status == 'ok'").set_index("trial_id").ended_at
     go.touch()
     type_in("resume", folder)
     results = pd.read_parquet(folder / "results").set_index("trial_id")
     assert sorted(results.index) == list(range(120))
-    assert 40 <= len(before) <= 60 and (results.ended_at[before.index] == before).all(), (
-        "a finished child was trained again"
-    )
+    assert 0 < len(before) <= 60
+    assert (results.ended_at[before.index] == before).all(), "a finished child was trained again"
     assert sorted(pd.read_parquet(folder / "updates").wave) == list(range(40))
     assert_replayable(folder)
 
@@ -94,7 +93,7 @@ def test_killed_and_resumed_it_keeps_its_word(table: Path, tmp_path: Path, monke
 def _kill_after(command: list[str], folder: Path, children: int) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 400
     while children_ended(folder) < children and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

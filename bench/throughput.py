@@ -54,14 +54,7 @@ def measure(
         by_mode: dict[str, list[list[Any]]] = {}  # what its children found, however many workers there were
         for mode, workers in ways:
             configuration = _shorter(name, mode, workers, children, folder)
-            case: dict[str, Any] = {
-                "experiment": name,
-                "mode": mode,
-                "workers": workers,
-                "ours": [],
-                "loops": {},
-                "shares": {},
-            }
+            case: dict[str, Any] = {"experiment": name, "mode": mode, "workers": workers, "seconds": {}, "shares": {}}
             results = by_mode.setdefault(mode, [])
             for _ in range(repeats):
                 _compare(configuration, case, results)
@@ -78,8 +71,8 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
             rows.append(absent(case["experiment"], case["absent"]))
             continue
         timed = 3600 * (measured["children"] - FIRST)
-        ours = [timed / seconds for seconds in case["ours"]]
-        loops = {kind: [timed / seconds for seconds in values] for kind, values in case["loops"].items()}
+        loops = {kind: [timed / seconds for seconds in values] for kind, values in case["seconds"].items()}
+        ours = loops.pop(OURS)
         shares = {kind: [100 * value for value in values] for kind, values in case["shares"].items()}
         mode = "in waves" if case["mode"] == "waves" else "asynchronous"
         what = f"{case['experiment']}, shorter children, {mode}, {case['workers']} worker{'s'[: case['workers'] - 1]}"
@@ -126,7 +119,7 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
         spans = [
             (end - seconds, end) for end, seconds in zip(rows.ended_at.astype("int64") / 1e6, rows.seconds, strict=True)
         ]
-        case["ours"].append(_timed(OURS, spans, case))
+        _time(case, OURS, spans)
         results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
         for kind, waves in _loops(case, trials, configuration.wave_size):
             ended = _loop(waves, case["workers"], kind)
@@ -134,7 +127,7 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
                 epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs
             ]
             spans = [(end - found.seconds, end) for end, found in ended]
-            case["loops"].setdefault(kind, []).append(_timed(kind, spans, case))
+            _time(case, kind, spans)
             results.append([*(found.reward for _, found in ended), *metrics])
 
 
@@ -157,13 +150,16 @@ def _loop(waves: list[list[Trial]], workers: int, kind: str) -> list[tuple[float
     return ended
 
 
-def _timed(kind: str, spans: Sequence[tuple[float, float]], case: dict[str, Any]) -> float:
-    """Seconds from the end of the first children to that of the last; the share in children goes to the case."""
+def _time(case: dict[str, Any], kind: str, spans: Sequence[tuple[float, float]]) -> None:
+    """Add to a case the seconds from the end of the first children to that of the last, and the share in children.
+
+    `spans` are when each child began and ended, in seconds.
+    """
     ends = sorted(end for _, end in spans)
     begin, seconds = ends[FIRST - 1], ends[-1] - ends[FIRST - 1]
     busy = sum(max(0.0, end - max(start, begin)) for start, end in spans)
+    case["seconds"].setdefault(kind, []).append(seconds)
     case["shares"].setdefault(kind, []).append(busy / (seconds * case["workers"]))
-    return seconds
 
 
 def _run(trial: Trial) -> tuple[float, TrialResult]:

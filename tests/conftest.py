@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hypothesis
 import numpy as np
@@ -202,6 +202,17 @@ def dashboard_hosts(client: Client) -> set[str]:
     """Where the dashboard of a scheduler in this process listens, by its sockets."""
     sockets = client.cluster.scheduler.http_server._sockets.values()
     return {socket.getsockname()[0] for socket in sockets}
+
+
+def assert_left_in_peace(client: Client) -> None:
+    """Dask does nothing in workers beside their child that it can do without, and the rest seldom."""
+
+    def periodic_callbacks(dask_worker: Any) -> dict[str, float]:  # milliseconds
+        return {name: callback.callback_time for name, callback in dask_worker.periodic_callbacks.items()}
+
+    for beside in client.run(periodic_callbacks).values():
+        assert "heartbeat" in beside and not {"profile", "memory_monitor"} & {*beside}
+        assert beside["tick"] == 1_000 and beside["monitor"] == 5_000
 
 
 @pytest.fixture

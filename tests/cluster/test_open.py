@@ -3,12 +3,11 @@ import logging
 import os
 import time
 import urllib.request
-from typing import Any
 
 import psutil
 import pytest
 import torch
-from conftest import dashboard_hosts
+from conftest import assert_left_in_peace, dashboard_hosts
 
 from cluster.cluster import closed_at_the_end
 from cluster.dask_configuration import GIB
@@ -31,9 +30,7 @@ def test_local_workers_are_spawned_processes_of_one_thread() -> None:
         assert client.run(os.getenv, "OMP_NUM_THREADS").popitem()[1] == "1"
         assert client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").popitem()[1] == str(GIB)
         assert all(address.startswith("tcp://127.0.0.1") for address in workers)
-        for beside in client.run(periodic_callbacks).values():
-            assert "heartbeat" in beside and not {"profile", "memory_monitor"} & {*beside}
-            assert beside["tick"] == 1_000 and beside["monitor"] == 5_000
+        assert_left_in_peace(client)
 
 
 @pytest.mark.parametrize("processes", [True, False])
@@ -48,11 +45,6 @@ def test_without_workers_that_could_come_again_a_cluster_says_so(processes: bool
             while time.monotonic() < deadline:
                 cluster.check()
                 time.sleep(0.05)
-
-
-def periodic_callbacks(dask_worker: Any) -> dict[str, float]:
-    """What Dask does in a worker beside its child, and after how many milliseconds again."""
-    return {name: callback.callback_time for name, callback in dask_worker.periodic_callbacks.items()}
 
 
 def command_line() -> str:

@@ -145,8 +145,9 @@ def test_a_bare_cell_is_used_as_nn_lstm(tmp_path: Path) -> None:
     theirs = module_of(tmp_path).Cell(16, 32, num_layers=2, batch_first=True).double()
     ours = build_cell(cell, 16, 32, 2, bias=True, batch_first=True).double()
     ours.load_state_dict(theirs.state_dict())
-    inputs, *state = torch.randn(3, 6, 16).double(), torch.randn(2, 3, 32).double(), torch.randn(2, 3, 32).double()
-    for given in (None, tuple(state)):
+    draw = partial(torch.randn, dtype=torch.double)
+    inputs, state = draw(3, 6, 16), (draw(2, 3, 32), draw(2, 3, 32))
+    for given in (None, state):
         (outputs, last), (expected, expected_last) = theirs(inputs, given), ours(inputs, given)
         assert_same((outputs, *last), (expected, *expected_last))
     reference = torch.nn.LSTM(16, 32, num_layers=2, batch_first=True).double()(inputs)

@@ -17,7 +17,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, assert_same_run, dashboard_hosts, skip_unless_it_must_run, tiny_run, wavenas
+from conftest import (
+    TINY,
+    assert_left_in_peace,
+    assert_same_run,
+    dashboard_hosts,
+    skip_unless_it_must_run,
+    tiny_run,
+    wavenas,
+)
 from distributed import Client
 from distributed.security import Security
 from private_slurm import NoSlurmError, private_slurm
@@ -163,7 +171,7 @@ def test_preempted_and_cancelled_jobs_are_replaced(
         assert all((tmp_path / f"wavenas-{job}.err").exists() for job in first), "as their removal expects"
         assert cluster.client.scheduler.address.startswith("tls://")
         assert dashboard_hosts(cluster.client) == {"127.0.0.1"}
-        assert_left_in_peace(cluster)
+        assert_left_in_peace(cluster.client)
         with pytest.raises(OSError, match=r"certificate|closed|Timed out"):
             Client(cluster.client.scheduler.address, security=Security.temporary(), timeout=1)
         urgent = ["sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 16"]
@@ -234,19 +242,13 @@ def test_a_job_with_a_fake_gpu_has_one_gpu_and_a_worker_of_dask_cuda_that_retire
         first = jobs_in("RUNNING")
         seen = cluster.client.run(lambda: dict(os.environ))
         assert [worker["CUDA_VISIBLE_DEVICES"] for worker in seen.values()] == ["0", "0"]
-        assert_left_in_peace(cluster)
+        assert_left_in_peace(cluster.client)
         assert {worker["SLURMD_NODENAME"] for worker in seen.values()} == {"node1", "node2"}  # each has one GPU
         wait_for(lambda: first <= ended_jobs(slurm).keys())
         assert {ended_jobs(slurm)[job]["JobState"] for job in first} == {"COMPLETED"}
         assert not first & before.keys()
         wait_for(lambda: len(jobs_in("RUNNING") - first) == 2 and len(workers_of(cluster)) == 2)
         assert cluster.client.submit(len, "abc").result(timeout=120) == 3
-
-
-def assert_left_in_peace(cluster: Cluster) -> None:
-    """Dask does nothing in workers beside their child that it can do without."""
-    for beside in cluster.client.run(lambda dask_worker: [*dask_worker.periodic_callbacks]).values():
-        assert "heartbeat" in beside and not {"profile", "memory_monitor"} & {*beside}
 
 
 def settings(workers: int = 1, **slurm: object) -> ClusterSettings:

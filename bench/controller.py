@@ -71,10 +71,10 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
 def _child_seconds(repeats: int) -> dict[str, Any]:
     """What a child of depth 15 is trained for with the settings of `cifar10_small`, from the time of a step."""
     child, data = cifar10_small().child, cifar10_small().data
-    step = training_step(small_network(LARGE[0]), child.batch_size, data.crop)
-    step()
     steps = child.epochs * ((data.num_train or 0) // child.batch_size)
-    return {"steps": steps, "seconds": [steps * step() for _ in range(repeats)]}
+    with training_step(small_network(LARGE[0]), child.batch_size, data.crop) as step:
+        step()
+        return {"steps": steps, "seconds": [steps * step() for _ in range(repeats)]}
 
 
 def _wave_seconds(depth: int, count: int) -> tuple[float, float]:

@@ -2,12 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -22,6 +23,7 @@ from models.presets import figure7
 from models.random_policy import sample_uniformly
 from models.space import SearchSpace
 from pipeline.experiments import cifar10_small
+from tasks.cuda_graphs import recorded
 from tasks.device import autocast, pick_device, pick_precision
 from tasks.settings import ChildSettings, DataSettings
 
@@ -105,50 +107,52 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
     return rows + image_training.summary(measured["training"])
 
 
-def training_step(architecture: ConvArchitecture, batch: int, pixels: int) -> Callable[[], float]:
-    """A forward and a backward pass as children take them."""
-    network = ConvNet(architecture, CHANNELS, CLASSES)
-    return _step(network, batch, pixels, pick_precision("auto", pick_device()), torch.channels_last)
+@contextmanager
+def training_step(architecture: ConvArchitecture, batch: int, pixels: int) -> Iterator[Callable[[], float]]:
+    """A function that takes a forward and a backward pass as children do, and returns the seconds."""
+    device, precision = pick_device(), pick_precision("auto", pick_device())
+    network = ConvNet(architecture, CHANNELS, CLASSES).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = _images(batch, pixels).contiguous(memory_format=torch.channels_last)
+    with recorded(network, precision, 1, images):
+        yield _step(network, images, precision)
 
 
 def _compare(name: str, network: Network, repeats: int, least_seconds: float) -> dict[str, Any]:
     """Both by turns, so often and so long at least."""
     torch.manual_seed(0)
     architecture, batch, pixels = network.architecture, network.batch, network.pixels
-    plain = PlainNet(architecture, CHANNELS, CLASSES)
-    steps = {
-        "ours": training_step(architecture, batch, pixels),
-        "plain": _step(plain, batch, pixels, torch.float32, torch.contiguous_format),
-    }
-    for step in steps.values():
-        step()
-    seconds: dict[str, list[float]] = {kind: [] for kind in steps}
-    while len(seconds["ours"]) < repeats or sum(map(sum, seconds.values())) < least_seconds:
-        for kind, step in steps.items():
-            seconds[kind].append(step())
+    plain = PlainNet(architecture, CHANNELS, CLASSES).to(pick_device())
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    with training_step(architecture, batch, pixels) as ours:
+        steps = {"ours": ours, "plain": _step(plain, _images(batch, pixels), torch.float32)}
+        for step in steps.values():
+            step()
+        while len(seconds["ours"]) < repeats or sum(map(sum, seconds.values())) < least_seconds:
+            for kind, step in steps.items():
+                seconds[kind].append(step())
+        shares = _concatenation_shares(ours, repeats)
     flops = network_cost(lambda: ConvNet(architecture, CHANNELS, CLASSES), (CHANNELS, pixels, pixels))[1]
     return {
         "network": name, "flops": flops, "batch": batch, "pixels": pixels, "seconds": seconds,
-        "concatenation_shares": _concatenation_shares(steps["ours"], repeats),
+        "concatenation_shares": shares,
     }  # fmt: skip
 
 
-def _step(
-    network: nn.Module, batch: int, pixels: int, precision: torch.dtype, layout: torch.memory_format
-) -> Callable[[], float]:
-    """A function that runs a forward and a backward pass and returns the seconds they take."""
-    device = pick_device()
-    network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
-    images = torch.randn(batch, CHANNELS, pixels, pixels, device=device).contiguous(memory_format=layout)
-    labels = torch.randint(CLASSES, (batch,), device=device)
+def _images(batch: int, pixels: int) -> Tensor:
+    return torch.randn(batch, CHANNELS, pixels, pixels, device=pick_device())
+
+
+def _step(network: nn.Module, images: Tensor, precision: torch.dtype) -> Callable[[], float]:
+    """A function that takes a forward and a backward pass and returns the seconds."""
+    labels = torch.randint(CLASSES, (len(images),), device=images.device)
 
     def run() -> float:
         network.zero_grad()
         started = time.perf_counter()
-        with autocast(device, precision):
+        with autocast(images.device, precision):
             logits = network(images)
         functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-        _finish(device)
+        _finish(images.device)
         return time.perf_counter() - started
 
     return run
@@ -183,9 +187,10 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _product_peak(precision: torch.dtype, size: int = 1_024, repeats: int = 7) -> float:
+def _product_peak(precision: torch.dtype, repeats: int = 7) -> float:
     """GFLOP/s of a large matrix product, the best of some."""
     device = pick_device()
+    size = 1_024 if device.type == "cpu" else 8_192
     left, right = torch.randn(2, size, size, device=device).to(precision)
     seconds: list[float] = []
     for _ in range(repeats):

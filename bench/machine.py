@@ -14,7 +14,7 @@ INSTRUCTIONS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16", "sve")  #
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its cores, instructions and memory, the date, the commit, and the versions."""
+    """The processor, its cores, instructions and memory, the GPU, the date, the commit, and the versions."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -25,6 +25,7 @@ def machine() -> dict[str, Any]:
         "processor": names[0] if names else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "instructions": [name for name in INSTRUCTIONS if capabilities.get(name, False)],
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -38,7 +39,7 @@ def describe(measured: dict[str, Any]) -> str:
     return (
         f"{measured['date']}, commit {measured['commit']}: {measured['processor']}, {measured['cores']} cores, "
         f"{measured['memory_gib']} GiB, {bfloat16} ({', '.join(instructions) or 'no vectors'}), "
-        f"Python {measured['python']}, torch {measured['torch']}"
+        f"{measured['gpu'] or 'no GPU'}, Python {measured['python']}, torch {measured['torch']}"
     )
 
 

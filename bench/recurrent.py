@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from bench.machine import machine
 from bench.summary import Finding, finding
 from models.cell_architecture import CellArchitecture, Node
 from models.presets import nascell
-from models.recurrent import build_cell
+from models.recurrent import Recurrent, build_cell
+from tasks.cuda_graphs import recorded
 from tasks.device import autocast, pick_device, pick_precision
 
 BATCH, STEPS, LAYERS = 20, 35, 2  # Zaremba et al. 2014
@@ -77,9 +79,9 @@ def measure(
     for num_threads in threads if device.type == "cpu" else (1,):
         torch.set_num_threads(num_threads)
         for size in units:
-            passes = _passes(size, batch, device)
+            modules = _modules(size, batch, device)
             for precision in precisions:
-                seconds = _by_turns(passes, precision, repeats)
+                seconds = _by_turns(modules, precision, repeats)
                 peak = _product_peak(size, batch, device, precision)
                 name = str(precision).removeprefix("torch.")
                 case = {"threads": num_threads, "units": size, "precision": name, "peak_gflops": peak}
@@ -107,16 +109,20 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
 
 
 def _by_turns(
-    passes: dict[str, Callable[[], list[float]]], precision: torch.dtype, repeats: int
+    modules: dict[str, tuple[nn.Module, Tensor]], precision: torch.dtype, repeats: int
 ) -> dict[str, list[list[float]]]:
-    """Seconds forward and backward of each pass, after one that warms up."""
-    seconds: dict[str, list[list[float]]] = {kind: [] for kind in passes}
-    for repeat in range(repeats + 1):
-        for kind, run in passes.items():
-            with autocast(pick_device(), precision):
-                measured = run()
-            if repeat:
-                seconds[kind].append(measured)
+    """Seconds forward and backward of each module, after a pass that warms up; ours as a search has them trained."""
+    seconds: dict[str, list[list[float]]] = {kind: [] for kind in modules}
+    with ExitStack() as stack:
+        for module, inputs in modules.values():
+            if isinstance(module, Recurrent):
+                stack.enter_context(recorded(module, precision, 1, inputs))
+        for repeat in range(repeats + 1):
+            for kind, (module, inputs) in modules.items():
+                with autocast(pick_device(), precision):
+                    measured = _pass(module, inputs)
+                if repeat:
+                    seconds[kind].append(measured)
     return seconds
 
 
@@ -143,8 +149,8 @@ def table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _passes(units: int, batch: int, device: torch.device) -> dict[str, Callable[[], list[float]]]:
-    """What is compared: functions that run one forward and backward pass and return the seconds of each."""
+def _modules(units: int, batch: int, device: torch.device) -> dict[str, tuple[nn.Module, Tensor]]:
+    """What is compared, each with its inputs [time, batch, its units]."""
     torch.manual_seed(0)
     cell, wide = nascell(), round(units * 2**0.5)
     dropouts = {"input_dropout": SHARE, "recurrent_dropout": SHARE}
@@ -156,13 +162,13 @@ def _passes(units: int, batch: int, device: torch.device) -> dict[str, Callable[
         "ours_lstm": (build_cell("lstm", wide, wide, LAYERS), wide),
     }
     return {
-        kind: _pass(module.to(device), torch.randn(STEPS, batch, size, device=device))
+        kind: (module.to(device), torch.randn(STEPS, batch, size, device=device, requires_grad=True))
         for kind, (module, size) in modules.items()
     }
 
 
-def _pass(module: nn.Module, inputs: Tensor) -> Callable[[], list[float]]:
-    inputs.requires_grad_()
+def _pass(module: nn.Module, inputs: Tensor) -> list[float]:
+    """The seconds of a forward and of a backward pass, whose gradient for each output is the same number."""
     gradient = torch.randn((), device=inputs.device)
 
     def now() -> float:
@@ -170,17 +176,14 @@ def _pass(module: nn.Module, inputs: Tensor) -> Callable[[], list[float]]:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def run() -> list[float]:
-        module.zero_grad()
-        inputs.grad = None
-        started = now()
-        outputs = module(inputs)
-        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-        middle = now()
-        outputs.backward(gradient.to(outputs.dtype).expand_as(outputs))
-        return [middle - started, now() - middle]
-
-    return run
+    module.zero_grad()
+    inputs.grad = None
+    started = now()
+    outputs = module(inputs)
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+    middle = now()
+    outputs.backward(gradient.to(outputs.dtype).expand_as(outputs))
+    return [middle - started, now() - middle]
 
 
 def _product_peak(units: int, batch: int, device: torch.device, precision: torch.dtype, repeats: int = 9) -> float:

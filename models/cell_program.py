@@ -174,7 +174,7 @@ def _maximum(result: Tensor, left: Tensor, right: Tensor) -> None:
 
 def _share_of_maximum(result: Tensor, grad: Tensor, left: Tensor, right: Tensor) -> None:
     """The gradient where left is the larger; equal inputs share it."""
-    torch.mul(grad, torch.heaviside(left - right, left.new_tensor(0.5)), out=result)
+    torch.mul(grad, torch.heaviside(left - right, left.new_full((), 0.5)), out=result)
 
 
 def _tanh_gradient(result: Tensor, grad: Tensor, value: Tensor) -> None:

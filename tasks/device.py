@@ -27,9 +27,9 @@ def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
-def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
-    """Products in this precision, where it is another than float32."""
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+def autocast(device: torch.device, precision: torch.dtype, cached: bool = True) -> AbstractContextManager[None]:
+    """Products in this precision, where it is another than float32. Converted weights may be cached within, or not."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32, cache_enabled=cached)
 
 
 def prepare_process(threads: int) -> None:

@@ -14,6 +14,7 @@ from models.conv_net import ConvNet
 from models.conv_space import ConvArchitecture
 from models.cost import network_cost
 from tasks.child_checkpoint import ChildCheckpoint
+from tasks.cuda_graphs import recorded
 from tasks.data import ImageData, ImageSplit, augment, center, load_images, random_crops
 from tasks.device import autocast, pick_device, pick_precision
 from tasks.micro_batches import micro_batch, train_as_memory_allows
@@ -56,19 +57,20 @@ def _train_child(architecture: ConvArchitecture, trial: Trial) -> Training:
     spent = sum(epoch.seconds for epoch in epochs)
     deadline = time.monotonic() + 60 * (child.timeout_minutes or math.inf) - spent
     status: Status = "ok"
-    while len(epochs) < child.epochs:
-        try:
-            epoch = run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
-        except TimeoutError:
-            status = "timed_out"
-            break
-        epochs.append(epoch)
-        if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
-            status = "diverged"
-            break
-        if trial.weights_path and _gives_metric(epochs, child):
-            save_weights(trial.weights_path, network)
-        checkpoint.save_when_due(epochs)
+    with recorded(network, precision, trial.micro_batches, _sample(data, trial)):
+        while len(epochs) < child.epochs:
+            try:
+                epoch = run_epoch(network, optimizer, data, trial, len(epochs), generator, precision, deadline)
+            except TimeoutError:
+                status = "timed_out"
+                break
+            epochs.append(epoch)
+            if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
+                status = "diverged"
+                break
+            if trial.weights_path and _gives_metric(epochs, child):
+                save_weights(trial.weights_path, network)
+            checkpoint.save_when_due(epochs)
     accuracies = [epoch.validation_metric for epoch in epochs[-child.reward_epochs :]]
     metric = max(accuracies) if status == "ok" else math.nan
     name, at_a_time = str(precision).removeprefix("torch."), micro_batch(child.batch_size, trial)
@@ -95,6 +97,13 @@ def evaluate(
         loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     return float(loss) / len(split), float(correct) / len(split)
+
+
+def _sample(data: ImageData, trial: Trial) -> Tensor:
+    """Images as a batch has them, but for their values."""
+    count, side = min(trial.child.batch_size, len(data.train)), trial.data.crop
+    images = torch.zeros(count, data.num_channels, side, side, device=data.train.images.device)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _gives_metric(epochs: list[Epoch], child: ChildSettings) -> bool:

@@ -14,6 +14,7 @@ from models.cell_formula import Cell
 from models.language_model import Dropouts, LanguageModel, count_parameters, hidden_units_for
 from models.recurrent import State
 from tasks.child_checkpoint import ChildCheckpoint
+from tasks.cuda_graphs import recorded
 from tasks.device import autocast, pick_device, pick_precision
 from tasks.epochs import clip_and_check, epoch_of, run_epochs
 from tasks.micro_batches import micro_batch, train_as_memory_allows
@@ -61,7 +62,8 @@ def _train_child(cell: Cell, trial: Trial) -> Training:
     def run_epoch(number: int, deadline: float) -> Epoch:
         return _run_epoch(training, text, trial, number, precision, deadline)
 
-    status, metric, epochs = run_epochs(trial, model, checkpoint, language.epochs, vocabulary_size, run_epoch)
+    with recorded(model, precision, trial.micro_batches, *_sample(text, language, hidden_units)):
+        status, metric, epochs = run_epochs(trial, model, checkpoint, language.epochs, vocabulary_size, run_epoch)
     name, at_a_time = str(precision).removeprefix("torch."), micro_batch(language.batch_size, trial)
     return Training(status, metric, epochs, parameters, flops, str(device), name, at_a_time)
 
@@ -177,6 +179,13 @@ def _train(
         if time.monotonic() > deadline:
             raise TimeoutError
     return float(torch.stack(losses).sum()) / (len(tokens) - 1)
+
+
+def _sample(text: TextData, language: LanguageSettings, hidden_units: int) -> tuple[Tensor, State]:
+    """Words and a state as a whole window has them, but for their values."""
+    inputs, _ = next(windows(text.train, language.batch_size, language.steps))
+    hidden, cell = torch.zeros(2, language.num_layers, inputs.shape[1], hidden_units, device=inputs.device)
+    return inputs, (hidden, cell)
 
 
 def _parts(inputs: Tensor, targets: Tensor, number: int) -> Iterator[tuple[Tensor, Tensor]]:

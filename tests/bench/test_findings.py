@@ -47,7 +47,7 @@ def test_missed_goals_and_what_was_not_measured_stand_at_the_top() -> None:
 
 def canned(part: str, **more: Any) -> dict[str, Any]:
     place = {
-        "date": "2026-01-02", "commit": "abc1234", "processor": "Some CPU", "cores": 2, "memory_gib": 24,
+        "date": "2026-01-02", "commit": "abc1234", "processor": "Some CPU", "cores": 2, "memory_gib": 24, "gpu": None,
         "instructions": ["avx2", "amx_bf16"], "python": "3.11.0", "torch": "2.14",
     }  # fmt: skip
     return {"part": part, "minutes": 1.5, "summary": [finding("x", [1.0], "s", at_most=0.5)]} | place | more
@@ -59,7 +59,8 @@ def test_tables_tell_where_and_when_before_all_else(tmp_path: Path) -> None:
     (tmp_path / "pipeline.json").write_text(json.dumps({"part": "pipeline", "minutes": 1.0}))  # of an earlier version
     text = tables(tmp_path)
     first = (
-        "2026-01-02, commit abc1234: Some CPU, 2 cores, 24 GiB, bfloat16 (avx2, amx_bf16), Python 3.11.0, torch 2.14."
+        "2026-01-02, commit abc1234: Some CPU, 2 cores, 24 GiB, bfloat16 (avx2, amx_bf16), no GPU, "
+        "Python 3.11.0, torch 2.14."
     )
     assert text.splitlines()[0] == first
     assert "took 3.0 minutes together" in text  # scale is measured alone

@@ -13,6 +13,7 @@ from torch import nn
 
 from models.presets import figure7, nascell
 from tasks.cuda_graphs import recorded
+from tasks.device import free_memory
 from tasks.image_child import train_image_child
 from tasks.language_child import train_language_child
 from tasks.records import Training, Trial
@@ -23,12 +24,12 @@ UNDROPPED = dict.fromkeys(("embedding_dropout", "input_dropout", "recurrent_drop
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    """Of 200 random images and 400 random words."""
+    """Of 200 random images, and 400 words, most of which are one of a few."""
     chance = np.random.default_rng(0)
     np.save(tmp_path / "images.npy", chance.integers(0, 256, (200, 3, 12, 12), dtype=np.uint8))
     np.save(tmp_path / "labels.npy", chance.integers(0, 10, 200))
     for name in ("train", "validation"):
-        np.save(tmp_path / f"{name}.npy", chance.integers(0, 20, 400, dtype=np.int32))
+        np.save(tmp_path / f"{name}.npy", np.arange(400, dtype=np.int32) ** 2 % 20)
     np.save(tmp_path / "vocabulary.npy", np.array([f"word{number}" for number in range(20)]))
     return Trial(
         trial_id=0,
@@ -89,7 +90,7 @@ def test_replayed_passes_train_as_launched_ones(
         monkeypatch.setattr(f"tasks.{module}.recorded", lambda *_: nullcontext())
     launched = train(trial)
     assert len(replays) == 2 * 2 * (4 if train is train_image else 13)
-    np.testing.assert_allclose(told(replayed), told(launched), rtol=1e-4 if precision == "float32" else 1e-2)
+    np.testing.assert_allclose(told(replayed), told(launched), rtol=5e-3 if precision == "float32" else 1e-2)
 
 
 @pytest.mark.gpu
@@ -126,28 +127,28 @@ def test_recording_moves_nothing_and_other_passes_are_launched(replays: list[int
     assert len(replays) == 2
 
 
+@pytest.mark.gpu
+def test_memory_for_the_passes_alone_is_enough(replays: list[int]) -> None:
+    """With less than recording takes, kernels are launched one by one."""
+    linear, sample = nn.Linear(4_096, 4_096).cuda(), torch.rand(65_536, 4_096, device="cuda")  # 1 GiB
+    network = nn.Sequential(linear, nn.ReLU(), linear)
+    free_memory()
+    torch.cuda.reset_peak_memory_stats()
+    network(sample).sum().backward()
+    needed, total = torch.cuda.max_memory_reserved(), torch.cuda.get_device_properties(0).total_memory
+    network.zero_grad()
+    for share, passes in ((1.1 * needed / total, 0), (1.0, 2)):
+        free_memory()
+        torch.cuda.set_per_process_memory_fraction(share)
+        try:
+            with recorded(network, torch.float32, 1, sample):
+                network(sample).sum().backward()
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        assert len(replays) == passes
+
+
 def test_on_a_cpu_nothing_is_recorded() -> None:
     network = nn.Linear(3, 4)
     with recorded(network, torch.float32, 1, torch.rand(8, 3)):
         assert "forward" not in vars(network)
-
-
-@pytest.mark.gpu
-def test_memory_that_ends_while_a_pass_is_recorded_is_told_as_such() -> None:
-    """In the passes before it, or in those that are recorded."""
-    network, sample = nn.Linear(4_096, 4_096).cuda(), torch.rand(65_536, 4_096, device="cuda")  # 1 GiB
-    twice = nn.Sequential(network, nn.ReLU(), network)
-    total = torch.cuda.get_device_properties(0).total_memory
-    enough = []
-    for half_gib in range(3, 28):
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(half_gib * 2**29 / total)
-        try:
-            with recorded(twice, torch.float32, 1, sample):
-                enough.append(True)
-        except torch.OutOfMemoryError:
-            enough.append(False)
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
-    assert not enough[0] and enough[-1] and enough == sorted(enough)
-    assert network(sample[:8]).isfinite().all()

@@ -72,6 +72,7 @@ class Tasks:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
         options = {"workers": list(workers), "allow_other_workers": True} if workers else {}
         options |= {"pure": False, "priority": priority}
+        self._subscribe()
         self._calls |= {key: _Call(function, some, options) for key, some in zip(keys, arguments, strict=True)}
         futures = self._client.map(function, arguments, key=list(keys), **options)
         for future in futures:
@@ -122,11 +123,15 @@ class Tasks:
     def listen(self, topic: str, handler: Callable[[Any], None]) -> None:
         """Have `wait` call `handler` with each message that workers send under a topic of Dask's events."""
         self._handlers[topic] = lambda event: self._news.put(partial(handler, event[1]))
-        self._client.subscribe_topic(topic, self._handlers[topic])
 
     def look_after(self, look: Callable[[], None]) -> None:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
+
+    def _subscribe(self) -> None:
+        """With whatever is submitted, since a scheduler that was started again since knows of no subscription."""
+        for topic, handler in self._handlers.items():
+            self._client.subscribe_topic(topic, handler)
 
     def _next_keys(self) -> list[str]:
         """Keys of tasks that may have ended; waits for the first piece of news."""
@@ -184,8 +189,7 @@ class Tasks:
             return
         self._check()
         log.warning("the connection to the scheduler was lost: %d tasks are submitted again", len(cancelled))
-        for topic, handler in self._handlers.items():
-            self._client.subscribe_topic(topic, handler)
+        self._subscribe()
         for future in cancelled:
             call = self._calls[future.key]
             again = self._client.submit(call.function, call.argument, key=future.key, **call.options)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from distributed import get_worker
+from distributed.utils import sync
 from drivers import wait_until
 
 HERE = Path(__file__).parent
@@ -52,6 +54,12 @@ def workers(port: int, count: int) -> Iterator[subprocess.Popen[bytes]]:
     one_thread = ["--nworkers", str(count), "--nthreads", "1", "--no-dashboard"]
     with started("worker", f"tcp://127.0.0.1:{port}", *one_thread) as process:
         yield process
+
+
+def say(word: str) -> None:
+    """Have a worker send a word under the topic `words`; it has arrived at the scheduler when this ends."""
+    worker = get_worker()
+    sync(worker.loop, worker.scheduler.log_event, topic="words", msg=word)
 
 
 def worker_processes(parent: int) -> list[psutil.Process]:

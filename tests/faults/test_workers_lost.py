@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from conftest import assert_same_run, children_ended, wavenas
+from distributed import Client
 from drivers import PATIENCE, drive, ended_at, exit_code, start_driver, wait_until
-from outside import HERE, lives, scheduler, wait_for_workers, worker_processes, workers
+from outside import HERE, lives, say, scheduler, wait_for_workers, worker_processes, workers
 from small_search import NUM_CHILDREN, search_undisturbed, start_command
 from wire import Proxy, free_port
+
+from pipeline.submit import Tasks
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
@@ -195,6 +198,24 @@ def test_a_scheduler_that_is_started_again_goes_on_with_the_run(undisturbed: Pat
             stack.enter_context(scheduler(port))
             stack.enter_context(workers(port, 1))
     assert_same_run(folder, undisturbed)
+
+
+def test_a_scheduler_that_is_started_again_while_nothing_is_under_way_passes_words_on() -> None:
+    port, heard = free_port(), list[str]()
+    with ExitStack() as stack:
+        first = stack.enter_context(scheduler(port))
+        stack.enter_context(workers(port, 1))
+        client = stack.enter_context(Client(f"tcp://127.0.0.1:{port}"))
+        tasks = Tasks(client)
+        tasks.listen("words", heard.append)
+        tasks.run("first", say, "one")
+        os.kill(first.pid, signal.SIGKILL)
+        wait_until(lambda: client.status != "running", "the loss of the connection")
+        stack.enter_context(scheduler(port))
+        stack.enter_context(workers(port, 1))
+        wait_until(lambda: client.status == "running", "the connection")
+        tasks.run("second", say, "two")
+    assert heard == ["one", "two"]
 
 
 def test_a_connection_that_stays_broken_ends_the_run_with_an_error_and_a_resume_goes_on(

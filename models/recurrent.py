@@ -104,9 +104,7 @@ class Recurrent(nn.Module):
             raise ValueError(f"inputs {list(inputs.shape)}: must be [{order}, {self.input_size}], and not empty")
         if self.batch_first:
             inputs = inputs.transpose(0, 1)
-        if state is None:
-            zeros = next(self.parameters()).new_zeros(len(self.layers), inputs.shape[1], self.hidden_size)
-            state = (zeros, zeros)
+        state = state or self.empty_state(inputs.shape[1])
         for name, values in zip("hc", state, strict=True):
             shape = [len(self.layers), inputs.shape[1], self.hidden_size]
             if list(values.shape) != shape:
@@ -118,6 +116,11 @@ class Recurrent(nn.Module):
             cells.append(last)
         outputs = inputs.transpose(0, 1) if self.batch_first else inputs
         return outputs, (torch.stack(hiddens), torch.stack(cells))
+
+    def empty_state(self, batch: int) -> State:
+        """The state before the first step of so many sequences: zeros."""
+        hidden, cell = next(self.parameters()).new_zeros(2, len(self.layers), batch, self.hidden_size)
+        return hidden, cell
 
 
 def has_bias(cell: Cell) -> bool:

@@ -38,16 +38,18 @@ def _record(network: nn.Module, device: torch.device, precision: torch.dtype, sa
     """Have the network replay what it is recorded to do; False where that fails."""
     network.train()
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    here = torch.cuda.stream(torch.cuda.current_stream(device))  # to come back to, also where recording fails
     gc.collect()
     gc.disable()  # an older graph that is freed meanwhile would break the recording
     try:
-        with autocast(device, precision, cached=False), warnings.catch_warnings():
+        with here, autocast(device, precision, cached=False), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")  # a thread's first product
             torch.cuda.make_graphed_callables(network, sample)
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        log.warning("no CUDA graph can be recorded, so that kernels are launched one by one: %s", error)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; kept, it would keep what was recorded
+        log.warning("no CUDA graph can be recorded, so that kernels are launched one by one: %s", str(error))
     finally:
         gc.enable()
+        torch.cuda.synchronize(device)
         for buffer, before in buffers:  # running means, which the passes have moved
             buffer.copy_(before)
     if "forward" not in vars(network):

@@ -62,7 +62,7 @@ def _train_child(cell: Cell, trial: Trial) -> Training:
     def run_epoch(number: int, deadline: float) -> Epoch:
         return _run_epoch(training, text, trial, number, precision, deadline)
 
-    with recorded(model, precision, trial.micro_batches, *_sample(text, language, hidden_units)):
+    with recorded(model, precision, trial.micro_batches, *_sample(text, language, model)):
         status, metric, epochs = run_epochs(trial, model, checkpoint, language.epochs, vocabulary_size, run_epoch)
     name, at_a_time = str(precision).removeprefix("torch."), micro_batch(language.batch_size, trial)
     return Training(status, metric, epochs, parameters, flops, str(device), name, at_a_time)
@@ -168,8 +168,9 @@ def _train(
         # SGD's rate is made for the sum over a column, what Adam's gradient is clipped at for the mean of all tokens
         count = inputs.shape[1] if language.optimizer == "sgd" else int((targets != PADDING).sum())
         for part, (some_inputs, some_targets) in enumerate(_parts(inputs, targets, micro_batches)):
+            state = states.get(part) or training.model.recurrent.empty_state(some_inputs.shape[1])
             with autocast(tokens.device, precision):
-                logits, state = training.model(some_inputs, states.get(part))
+                logits, state = training.model(some_inputs, state)
             states[part] = (state[0].detach(), state[1].detach())
             loss = _summed_loss(logits, some_targets)
             (loss / count).backward()  # type: ignore[no-untyped-call]
@@ -181,11 +182,10 @@ def _train(
     return float(torch.stack(losses).sum()) / (len(tokens) - 1)
 
 
-def _sample(text: TextData, language: LanguageSettings, hidden_units: int) -> tuple[Tensor, State]:
+def _sample(text: TextData, language: LanguageSettings, model: LanguageModel) -> tuple[Tensor, State]:
     """Words and a state as a whole window has them, but for their values."""
     inputs, _ = next(windows(text.train, language.batch_size, language.steps))
-    hidden, cell = torch.zeros(2, language.num_layers, inputs.shape[1], hidden_units, device=inputs.device)
-    return inputs, (hidden, cell)
+    return inputs, model.recurrent.empty_state(inputs.shape[1])
 
 
 def _parts(inputs: Tensor, targets: Tensor, number: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -24,7 +24,7 @@ from cluster.cluster import CONNECTIONS
 
 NUM_CHILDREN = int(os.environ.get("WAVENAS_SOAK", "12800"))
 DRIVER_KILLS = (0.04, 0.08, 0.12, 0.96)  # shares of the children
-WORKER_KILLS = 30
+WORKER_KILLS = 30  # at most
 FILES_GROWTH = 2 * CONNECTIONS + 8  # Dask keeps what connections were ever needed at once; both ends are the driver's
 RSS_GROWTH = 64 * 2**20  # bytes from a tenth of the children on; that of 12,800 futures kept would be twice that
 
@@ -73,8 +73,8 @@ def run_until(target: int, command: list[str | Path], folder: Path) -> list[Need
     next_kill = children_ended(folder) + NUM_CHILDREN // WORKER_KILLS
     while (children := children_ended(folder)) < target:
         assert driver.exitcode is None, folder.with_name("output.txt").read_text()
-        if children >= next_kill:
-            next_kill += NUM_CHILDREN // WORKER_KILLS
+        if children >= next_kill:  # others ended since the last, so that no child meets one kill after the other
+            next_kill = children + NUM_CHILDREN // WORKER_KILLS
             found = worker_processes(driver.pid)
             fate = chance.random()
             for worker in found if fate < 0.1 else found[:1]:

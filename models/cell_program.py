@@ -174,7 +174,8 @@ def _maximum(result: Tensor, left: Tensor, right: Tensor) -> None:
 
 def _share_of_maximum(result: Tensor, grad: Tensor, left: Tensor, right: Tensor) -> None:
     """The gradient where left is the larger; equal inputs share it."""
-    torch.mul(grad, torch.heaviside(left - right, left.new_full((), 0.5)), out=result)
+    half = left.new_full((), 0.5)  # not copied from the CPU: no CUDA graph may do that
+    torch.mul(grad, torch.heaviside(left - right, half), out=result)
 
 
 def _tanh_gradient(result: Tensor, grad: Tensor, value: Tensor) -> None:

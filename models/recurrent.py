@@ -104,7 +104,8 @@ class Recurrent(nn.Module):
             raise ValueError(f"inputs {list(inputs.shape)}: must be [{order}, {self.input_size}], and not empty")
         if self.batch_first:
             inputs = inputs.transpose(0, 1)
-        state = state or self.empty_state(inputs.shape[1])
+        if state is None:
+            state = self.empty_state(inputs.shape[1])
         for name, values in zip("hc", state, strict=True):
             shape = [len(self.layers), inputs.shape[1], self.hidden_size]
             if list(values.shape) != shape:

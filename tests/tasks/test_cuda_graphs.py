@@ -85,11 +85,12 @@ def test_replayed_passes_train_as_launched_ones(
     trial = replace(trial, language=replace(trial.language, **UNDROPPED))
     replayed = train(trial)
     # forward and backward, in two epochs: 4 batches, or 14 whole windows of the 15
-    assert len(replays) == 2 * 2 * (4 if train is train_image else 14)
+    passes = 2 * 2 * (4 if train is train_image else 14)
+    assert len(replays) == passes
     for module in ("image_child", "language_child"):
         monkeypatch.setattr(f"tasks.{module}.recorded", lambda *_: nullcontext())
     launched = train(trial)
-    assert len(replays) == 2 * 2 * (4 if train is train_image else 14)
+    assert len(replays) == passes
     np.testing.assert_allclose(told(replayed), told(launched), rtol=5e-3 if precision == "float32" else 1e-2)
 
 

@@ -35,7 +35,7 @@ def dask_configuration(settings: ClusterSettings) -> dict[str, object]:
         # cancel whatever job has the name of the one that lost its worker: the healer alone looks after jobs.
         "distributed.deploy.lost-worker-timeout": "1000 days",
         "distributed.scheduler.work-stealing": False,  # children are alike: moving them costs more than it gains
-        # No queue on a worker, so only its own child dies with it, once a search has more than two children a worker.
+        # Tasks wait at the scheduler: on a worker one would wait for the end of another, or be lost with it.
         "distributed.scheduler.worker-saturation": 1.0,
         # the scheduler would keep the last 1,000 messages to each worker, requests with a whole policy among them
         "distributed.admin.low-level-log-length": 10,

@@ -219,7 +219,7 @@ def _written_at(path: str | None) -> float | None:
 
 
 def _hardly_began(child: Child, error: BaseException | None) -> bool:
-    """Dask counts workers that died while a child only waited there. Such a child is no lost one."""
+    """Dask counts workers that died while a child only waited there, as one that is bound may. It is no lost one."""
     if not isinstance(error, KilledWorker) or child.begun_here - child.had_ended > error.allowed_failures:
         return False
     child.unbegun += 1

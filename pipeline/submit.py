@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,8 @@ from queue import Empty, Queue
 from threading import Timer
 from typing import Any, TypeVar
 
+from dask.highlevelgraph import HighLevelGraph
+from dask.task_spec import Task
 from distributed import Client, Future, KilledWorker
 
 from pipeline.workers import Workers
@@ -22,6 +24,7 @@ GATHER_TIMEOUT = 15.0  # seconds: a result's worker may die just before it is as
 RUNS = 20  # of a controller's task, on ever other workers that die
 LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
+LATER = 1e-9  # how much less the priority of each next task is, so that those of one priority begin in their order
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class _Call:
 
     function: Callable[[Any], Any]
     argument: Any
-    options: dict[str, Any]
+    priority: float
+    workers: tuple[str, ...]
 
 
 class Tasks:
@@ -53,6 +57,7 @@ class Tasks:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
         self._calls: dict[str, _Call] = {}  # of those under way
+        self._submitted = 0  # tasks, in all
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
@@ -70,16 +75,16 @@ class Tasks:
         workers: Collection[str] = (),
     ) -> None:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
-        options = {"workers": list(workers), "allow_other_workers": True} if workers else {}
-        options |= {"pure": False, "priority": priority}
         self._subscribe()
-        self._calls |= {key: _Call(function, some, options) for key, some in zip(keys, arguments, strict=True)}
-        futures = self._client.map(function, arguments, key=list(keys), **options)
-        for future in futures:
-            self._under_way[future.key] = future
-            self._watch(future)
-            if priority == SOON:
-                self._runs_left[future.key] = RUNS
+        calls = {
+            key: _Call(function, some, priority - place * LATER, tuple(workers))
+            for place, (key, some) in enumerate(zip(keys, arguments, strict=True), start=self._submitted)
+        }
+        self._submitted += len(calls)
+        self._calls |= calls
+        self._start(calls, tuple(workers))
+        if priority == SOON:
+            self._runs_left |= dict.fromkeys(calls, RUNS)
 
     def wait(self) -> list[Ended]:
         """The tasks that ended since the last call, at least one. Their results leave the cluster.
@@ -127,6 +132,17 @@ class Tasks:
     def look_after(self, look: Callable[[], None]) -> None:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
+
+    def _start(self, calls: Mapping[str, _Call], workers: tuple[str, ...]) -> None:
+        """Marked as producers of data, tasks wait at the scheduler until a worker is idle. `Client.map` has up to two a
+        worker dealt out at once, to wait for the end of whatever runs there."""
+        tasks = {key: Task(key, call.function, call.argument, _data_producer=True) for key, call in calls.items()}
+        graph = HighLevelGraph.from_collections("tasks", tasks)
+        priority = {key: call.priority for key, call in calls.items()}.__getitem__
+        bound = {"workers": workers, "allow_other_workers": True} if workers else {}
+        for future in self._client.get(graph, list(calls), sync=False, priority=priority, **bound):
+            self._under_way[future.key] = future
+            self._watch(future)
 
     def _subscribe(self) -> None:
         """With whatever is submitted, since a scheduler that was started again since knows of no subscription."""
@@ -192,9 +208,7 @@ class Tasks:
         self._subscribe()
         for future in cancelled:
             call = self._calls[future.key]
-            again = self._client.submit(call.function, call.argument, key=future.key, **call.options)
-            self._under_way[future.key] = again
-            self._watch(again)
+            self._start({future.key: call}, call.workers)
 
     def _gather(self, keys: list[str]) -> dict[str, Any]:
         """The results that can be had now.

@@ -53,3 +53,18 @@ def die_at_first(architecture: Any, trial: Trial) -> float:
         died.touch()
         os._exit(1)
     return 0.5
+
+
+def die_when_told_or_fail_once(architecture: Any, trial: Trial) -> float:
+    """Trial 0 takes the process down once a file `go` is there; any other fails in its first attempt."""
+    assert trial.checkpoint_path is not None
+    checkpoint = Path(trial.checkpoint_path)
+    if trial.trial_id == 0:
+        while not (checkpoint.parent / "go").exists():
+            time.sleep(0.02)
+        os._exit(1)
+    tried = checkpoint.with_suffix(".tried")
+    if not tried.exists():
+        tried.touch()
+        raise ConnectionError("the file system was away for a moment")
+    return 0.5

@@ -9,6 +9,8 @@ import pytest
 from distributed import Client, LocalCluster
 from drivers import wait_until
 
+from cluster.dask_configuration import dask_configuration
+from cluster.settings import ClusterSettings
 from pipeline.children import Children
 from pipeline.submit import Tasks
 from tasks.records import Trial
@@ -70,13 +72,7 @@ def test_a_child_that_ended_is_not_lost_however_often_its_result_goes(
     settings = ChildSettings(task="fault_tasks:die_at_first")
     trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(5)]
     with (
-        dask.config.set(
-            {
-                "distributed.scheduler.allowed-failures": 1,
-                "distributed.scheduler.worker-saturation": 1.0,
-                "distributed.deploy.lost-worker-timeout": "1000 days",
-            }
-        ),
+        dask.config.set(dask_configuration(ClusterSettings(allowed_failures=1))),
         LocalCluster(n_workers=1, **{**OPTIONS, "processes": True}) as cluster,
         Client(cluster) as client,
     ):
@@ -88,3 +84,26 @@ def test_a_child_that_ended_is_not_lost_however_often_its_result_goes(
             results |= {result.trial_id: result for result in children.take(tasks.wait())}
     assert {result.status for result in results.values()} == {"ok"}
     assert results[0].attempts == 5 and (results[0].error or "").count("its result went with the worker") == 4
+
+
+def test_a_second_attempt_that_only_waits_where_another_child_dies_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is bound to the worker that did not fail, and waits there behind whatever that trains."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    settings = ChildSettings(task="fault_tasks:die_when_told_or_fail_once")
+    trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(2)]
+    with (
+        dask.config.set(dask_configuration(ClusterSettings(allowed_failures=0))),
+        LocalCluster(n_workers=2, **{**OPTIONS, "processes": True}) as cluster,
+        Client(cluster) as client,
+    ):
+        children = Children(tasks := Tasks(client), "run", settings, RetrySettings())
+        children.train(trials)
+        assert not children.take(tasks.wait()), "the one that failed is tried again"
+        wait_until(lambda: max(map(len, client.processing().values())) == 2, "one to wait behind the other")
+        (tmp_path / "go").touch()
+        results = {}
+        while len(results) < 2:
+            results |= {result.trial_id: result for result in children.take(tasks.wait())}
+    assert results[0].status == "lost_worker" and (results[1].status, results[1].attempts) == ("ok", 2)

@@ -78,7 +78,7 @@ def test_what_children_print_goes_to_a_file_of_their_worker(tmp_path: Path) -> N
 
 
 @pytest.mark.faults
-def test_a_child_that_only_waited_where_another_died_is_not_lost(tmp_path: Path) -> None:
+def test_a_child_that_only_waited_while_another_died_is_not_lost(tmp_path: Path) -> None:
     sets = settings(
         "leave_unless_second", cluster__processes="true", cluster__workers=1, cluster__allowed_failures=0,
         search__replicas=1, search__children_per_replica=2,

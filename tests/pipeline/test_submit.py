@@ -4,15 +4,18 @@ import itertools
 import threading
 import time
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
+from cluster.dask_configuration import dask_configuration
 from cluster.errors import ClusterError
 from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
-from pipeline.submit import Tasks
+from pipeline.submit import SOON, Tasks
 
 RELEASED = threading.Event()
+begun: list[int] = []
 OPTIONS = {"processes": False, "protocol": "tcp://", "dashboard_address": None, "worker_dashboard_address": None}
 
 
@@ -31,6 +34,10 @@ def test_a_late_worker_of_several_threads_is_noticed_on_a_busy_cluster(monkeypat
 
 def wait_to_be_released(seconds: float) -> bool:
     return RELEASED.wait(seconds)
+
+
+def begin(number: int) -> None:
+    begun.append(number)
 
 
 def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +65,47 @@ def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
         while len(ended) < 2:
             ended |= {task.key: task.value for task in tasks.wait()}
         assert ended == {"held": True, "short": 7} and time.monotonic() - started < 50
+
+
+def test_no_task_waits_for_the_end_of_another_while_a_worker_is_idle() -> None:
+    """Two more than there are workers, which Dask alone would deal out at once, one of them behind the held one."""
+    RELEASED.clear()
+    with (
+        dask.config.set(dask_configuration(ClusterSettings(processes=False))),
+        LocalCluster(n_workers=2, threads_per_worker=1, **OPTIONS) as running,
+        Client(running) as client,
+    ):
+        tasks = Tasks(client)
+        tasks.submit(["held"], wait_to_be_released, [60.0], 0)
+        tasks.submit(["drawn"], time.sleep, [0.5], SOON)
+        tasks.submit(["first", "second"], abs, [-1, -2], 0)
+        ended = set[str]()
+        while len(ended) < 3:
+            ended |= {task.key for task in tasks.wait()}
+        RELEASED.set()
+        assert ended == {"drawn", "first", "second"}
+        assert [task.key for task in tasks.wait()] == ["held"]
+
+
+def test_tasks_of_one_priority_begin_in_their_order() -> None:
+    """Dask would order those of a graph by their names."""
+    begun.clear()
+    RELEASED.clear()
+    with (
+        dask.config.set(dask_configuration(ClusterSettings(processes=False))),
+        LocalCluster(n_workers=1, threads_per_worker=1, **OPTIONS) as running,
+        Client(running) as client,
+    ):
+        tasks = Tasks(client)
+        tasks.submit(["held"], wait_to_be_released, [60.0], 0)
+        for first in (0, 20):
+            numbers = list(range(first, first + 20))
+            tasks.submit([f"task-{number}" for number in numbers], begin, numbers, 0)
+        tasks.submit(["soon"], begin, [-1], SOON)
+        while len(running.scheduler.tasks) < 42:
+            time.sleep(0.01)
+        RELEASED.set()
+        ended = 0
+        while ended < 42:
+            ended += len(tasks.wait())
+    assert begun == [-1, *range(40)]

@@ -9,10 +9,12 @@ from functools import partial
 from queue import Empty, Queue
 from threading import Timer
 from typing import Any, TypeVar
+from uuid import uuid4
 
-from dask.highlevelgraph import HighLevelGraph
+from dask._expr import LLGExpr
 from dask.task_spec import Task
 from distributed import Client, Future, KilledWorker
+from distributed.spans import SpanMetadata
 
 from pipeline.workers import Workers
 
@@ -24,7 +26,6 @@ GATHER_TIMEOUT = 15.0  # seconds: a result's worker may die just before it is as
 RUNS = 20  # of a controller's task, on ever other workers that die
 LOST_PATIENCE = 1.0  # seconds between looks at a task that runs again, since its result was lost with its worker
 SOON = 10  # priority of what a controller waits for, before any waiting child
-LATER = 1e-9  # how much less the priority of each next task is, so that those of one priority begin in their order
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _Call:
 
     function: Callable[[Any], Any]
     argument: Any
-    priority: float
+    priority: int
     workers: tuple[str, ...]
 
 
@@ -57,7 +58,6 @@ class Tasks:
         self._client, self._check = client, check
         self._under_way: dict[str, Future] = {}
         self._calls: dict[str, _Call] = {}  # of those under way
-        self._submitted = 0  # tasks, in all
         self._runs_left: dict[str, int] = {}  # of a controller's tasks
         self._handlers: dict[str, Callable[[Any], None]] = {}  # by topic
         self._given_up: dict[str, BaseException] = {}
@@ -77,12 +77,10 @@ class Tasks:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
         self._subscribe()
         calls = {
-            key: _Call(function, some, priority - place * LATER, tuple(workers))
-            for place, (key, some) in enumerate(zip(keys, arguments, strict=True), start=self._submitted)
+            key: _Call(function, some, priority, tuple(workers)) for key, some in zip(keys, arguments, strict=True)
         }
-        self._submitted += len(calls)
         self._calls |= calls
-        self._start(calls, tuple(workers))
+        self._start(calls, priority, tuple(workers))
         if priority == SOON:
             self._runs_left |= dict.fromkeys(calls, RUNS)
 
@@ -133,15 +131,23 @@ class Tasks:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
 
-    def _start(self, calls: Mapping[str, _Call], workers: tuple[str, ...]) -> None:
-        """Marked as producers of data, tasks wait at the scheduler until a worker is idle. `Client.map` has up to two a
-        worker dealt out at once, to wait for the end of whatever runs there."""
+    def _start(self, calls: Mapping[str, _Call], priority: int, workers: tuple[str, ...]) -> None:
+        """What `Client.map` does, but for a mark: tasks that produce data wait at the scheduler until a worker is idle.
+
+        Of others it deals up to two a worker out at once, to wait for the end of whatever runs there.
+        """
         tasks = {key: Task(key, call.function, call.argument, _data_producer=True) for key, call in calls.items()}
-        graph = HighLevelGraph.from_collections("tasks", tasks)
-        priority = {key: call.priority for key, call in calls.items()}.__getitem__
-        bound = {"workers": workers, "allow_other_workers": True} if workers else {}
-        for future in self._client.get(graph, list(calls), sync=False, priority=priority, **bound):
-            self._under_way[future.key] = future
+        futures = self._client._graph_to_futures(
+            LLGExpr(tasks, _determ_token=uuid4().hex),
+            tasks.keys(),
+            SpanMetadata(collections=[{"type": "Future"}]),
+            workers=workers,
+            allow_other_workers=bool(workers),
+            internal_priority={key: place for place, key in enumerate(tasks)},
+            user_priority=priority,
+        )
+        for key, future in futures.items():
+            self._under_way[key] = future
             self._watch(future)
 
     def _subscribe(self) -> None:
@@ -208,7 +214,7 @@ class Tasks:
         self._subscribe()
         for future in cancelled:
             call = self._calls[future.key]
-            self._start({future.key: call}, call.workers)
+            self._start({future.key: call}, call.priority, call.workers)
 
     def _gather(self, keys: list[str]) -> dict[str, Any]:
         """The results that can be had now.

@@ -14,7 +14,7 @@ from cluster.open import open_cluster
 from cluster.settings import ClusterSettings
 from pipeline.submit import SOON, Tasks
 
-RELEASED = threading.Event()
+RELEASED, DRAWN = threading.Event(), threading.Event()
 begun: list[int] = []
 OPTIONS = {"processes": False, "protocol": "tcp://", "dashboard_address": None, "worker_dashboard_address": None}
 
@@ -34,6 +34,10 @@ def test_a_late_worker_of_several_threads_is_noticed_on_a_busy_cluster(monkeypat
 
 def wait_to_be_released(seconds: float) -> bool:
     return RELEASED.wait(seconds)
+
+
+def wait_to_be_drawn(seconds: float) -> bool:
+    return DRAWN.wait(seconds)
 
 
 def begin(number: int) -> None:
@@ -70,6 +74,7 @@ def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
 def test_no_task_waits_for_the_end_of_another_while_a_worker_is_idle() -> None:
     """Two more than there are workers, which Dask alone would deal out at once, one of them behind the held one."""
     RELEASED.clear()
+    DRAWN.clear()
     with (
         dask.config.set(dask_configuration(ClusterSettings(processes=False))),
         LocalCluster(n_workers=2, threads_per_worker=1, **OPTIONS) as running,
@@ -77,8 +82,11 @@ def test_no_task_waits_for_the_end_of_another_while_a_worker_is_idle() -> None:
     ):
         tasks = Tasks(client)
         tasks.submit(["held"], wait_to_be_released, [60.0], 0)
-        tasks.submit(["drawn"], time.sleep, [0.5], SOON)
+        tasks.submit(["drawn"], wait_to_be_drawn, [60.0], SOON)
         tasks.submit(["first", "second"], abs, [-1, -2], 0)
+        while len(running.scheduler.tasks) < 4:
+            time.sleep(0.01)
+        DRAWN.set()
         ended = set[str]()
         while len(ended) < 3:
             ended |= {task.key for task in tasks.wait()}
@@ -88,7 +96,7 @@ def test_no_task_waits_for_the_end_of_another_while_a_worker_is_idle() -> None:
 
 
 def test_tasks_of_one_priority_begin_in_their_order() -> None:
-    """Dask would order those of a graph by their names."""
+    """What Dask does with a graph is to order its tasks by their names."""
     begun.clear()
     RELEASED.clear()
     with (

@@ -1,7 +1,9 @@
 """Train a translation model around a recurrent cell (section 4.2)."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +16,8 @@ from models.translation_model import TranslationModel, TranslationSizes, count_p
 from tasks.child_checkpoint import ChildCheckpoint
 from tasks.device import autocast, pick_device, pick_precision, prepare_process
 from tasks.epochs import clip_and_check, epoch_of, run_epochs
-from tasks.parallel_data import Batch, Pairs, ParallelData, batches, load_pairs, load_parallel
+from tasks.micro_batches import micro_batch, train_as_memory_allows
+from tasks.parallel_data import Batch, Pairs, ParallelData, batch_of, batches, load_pairs, load_parallel
 from tasks.records import Epoch, Training, Trial
 from tasks.seeds import derive_seed
 from tasks.text_data import PADDING
@@ -54,7 +57,14 @@ def train_translation_child(cell: Cell, trial: Trial) -> Training:
     """Train the translation model of a cell. Its metric is the lowest validation perplexity of its epochs.
 
     It has as many parameters as one of LSTMs with the settings' hidden units, or as many as come closest.
+
+    Where a batch exhausts the memory it is trained once more, with half of one at a time: but for what dropout draws,
+    the same gradient.
     """
+    return train_as_memory_allows(partial(_train_child, cell), trial, _settings(trial).batch_size)
+
+
+def _train_child(cell: Cell, trial: Trial) -> Training:
     device, settings = pick_device(), _settings(trial)
     precision = pick_precision(trial.child.precision, device)
     data = load_parallel(trial.data_path, device)
@@ -66,12 +76,13 @@ def train_translation_child(cell: Cell, trial: Trial) -> Training:
 
     def run_epoch(number: int, deadline: float) -> Epoch:
         generator = torch.Generator().manual_seed(derive_seed(trial.seed, "order", number))
-        return _run_epoch(training, data, settings, number, generator, precision, deadline)
+        return _run_epoch(training, data, trial, number, generator, precision, deadline)
 
     words = data.target_vocabulary
     status, metric, epochs = run_epochs(trial, model, checkpoint, settings.epochs, words, run_epoch)
     parameters, name = sum(weight.numel() for weight in model.parameters()), str(precision).removeprefix("torch.")
-    return Training(status, metric, epochs, parameters, None, str(device), name)
+    at_a_time = micro_batch(settings.batch_size, trial)
+    return Training(status, metric, epochs, parameters, None, str(device), name, at_a_time)
 
 
 def build_translation_model(cell: Cell, data: ParallelData, settings: TranslationSettings) -> TranslationModel:
@@ -136,7 +147,7 @@ def _settings(trial: Trial) -> TranslationSettings:
 def _run_epoch(
     training: TranslationTraining,
     data: ParallelData,
-    settings: TranslationSettings,
+    trial: Trial,
     number: int,
     generator: torch.Generator,
     precision: torch.dtype,
@@ -144,24 +155,32 @@ def _run_epoch(
 ) -> Epoch:
     """Train and validate once. Raises FloatingPointError once the gradient is not finite, and TimeoutError."""
     started, model, total, count, rate = time.monotonic(), training.model, 0.0, 0, 0.0
+    settings = _settings(trial)
     model.train()
     step = number * -(-len(data.train) // settings.batch_size)  # batches of the epochs before
     for batch in batches(data.train, settings.batch_size, generator):
         name, rate = rate_at(settings, step)
         optimizer = training.adam if name == "adam" else training.sgd
         optimizer.param_groups[0]["lr"] = rate
-        loss, words = _summed_loss(model, batch, precision)
         optimizer.zero_grad()
-        (loss / len(batch.rows)).backward()  # type: ignore[no-untyped-call]
+        for part in _parts(data.train, batch, trial.micro_batches):
+            loss, words = _summed_loss(model, part, precision)
+            (loss / len(batch.rows)).backward()  # type: ignore[no-untyped-call]
+            total, count = total + float(loss.detach()), count + words
         clip_and_check(model, settings.clip_norm)
         optimizer.step()
-        total, count, step = total + float(loss.detach()), count + words, step + 1
+        step += 1
         if time.monotonic() > deadline:
             raise TimeoutError
     trained = time.monotonic()
-    validation_loss = evaluate_pairs(model, data.validation, settings.batch_size, precision)
+    validation_loss = evaluate_pairs(model, data.validation, micro_batch(settings.batch_size, trial), precision)
     seconds = trained - started, time.monotonic() - started
     return epoch_of(number, total / count, validation_loss, rate, seconds, count)
+
+
+def _parts(pairs: Pairs, batch: Batch, number: int) -> Sequence[Batch]:
+    """A batch in so many parts, or fewer where it has fewer pairs."""
+    return [batch] if number == 1 else [batch_of(pairs, rows) for rows in batch.rows.chunk(number)]
 
 
 def _summed_loss(model: TranslationModel, batch: Batch, precision: torch.dtype) -> tuple[Tensor, int]:

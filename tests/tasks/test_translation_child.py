@@ -9,10 +9,11 @@ import torch
 from sacrebleu.metrics.bleu import BLEU
 
 import tasks.epochs
+import tasks.translation_child
 from models.beam_search import END
 from models.presets import nascell
 from models.translation_model import TranslationModel, TranslationSizes
-from tasks.parallel_data import Pairs, load_parallel
+from tasks.parallel_data import Batch, Pairs, load_parallel
 from tasks.records import Epoch, Training, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
 from tasks.translation_child import (
@@ -23,6 +24,7 @@ from tasks.translation_child import (
     translate_held_out,
 )
 from tasks.translation_settings import TranslationSettings
+from tasks.trial import run_trial
 
 WORDS = 12
 
@@ -173,3 +175,33 @@ def test_the_rates_are_those_of_the_paper() -> None:
         ("adam", 2e-4), ("adam", 2e-4), ("sgd", 0.5), ("sgd", 0.5), ("sgd", 0.25), ("sgd", 0.25), ("sgd", 0.125),
         ("sgd", 0.1), ("sgd", 0.1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [5, 11])
+def test_an_epoch_on_halves_of_the_batches_is_an_epoch_on_whole_ones(
+    make_trial: Callable[..., Trial], batch_size: int
+) -> None:
+    """Without dropout. The last batch of 12 pairs is one of 2, or of 1 that cannot be halved."""
+    told = []
+    for micro_batches in (1, 2):
+        trial = replace(make_trial(batch_size=batch_size), micro_batches=micro_batches)
+        training = train_translation_child("lstm", trial)
+        assert training.micro_batch == math.ceil(batch_size / micro_batches)
+        told.append(losses(training))
+    assert np.allclose(told[1], told[0], rtol=1e-4)
+
+
+def test_where_memory_is_exhausted_halves_of_the_batches_are_tried(
+    make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed_loss = tasks.translation_child._summed_loss
+
+    def holds_two(model: TranslationModel, batch: Batch, precision: torch.dtype) -> tuple[torch.Tensor, int]:
+        if len(batch.rows) > 2:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(batch.rows)} pairs")
+        return summed_loss(model, batch, precision)
+
+    monkeypatch.setattr("tasks.translation_child._summed_loss", holds_two)
+    result = run_trial(make_trial())
+    assert result.training is not None and result.status == "ok", result.error
+    assert (result.attempts, result.training.micro_batch) == (2, 2) and "4 pairs" in str(result.error)

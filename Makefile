@@ -74,7 +74,7 @@ all-stages: $(READY)
 	$(if $(and $(TEXT),$(PAIRS)),$(WAVENAS) transfer translation $(ALL) --data $(PAIRS) $(WHERE) $(SENTENCES), \
 	  $(call SKIPPED,transfer translation,$(if $(TEXT),it needs PAIRS=FOLDER,it is for cells found on text)))
 	$(if $(TABLE)$(OWN_TASK),$(call SKIPPED,export,it is for networks of our own), \
-	  $(if $(wildcard $(ALL)/exported/README.md),$(call SKIPPED,export,$(ALL)/exported is there),$(WAVENAS) export $(ALL) --train --to $(ALL)/exported))
+	  $(if $(wildcard $(ALL)/exported/README.md),$(call SKIPPED,export,$(ALL)/exported is there),$(WAVENAS) export $(ALL) --final --to $(ALL)/exported))
 	$(WAVENAS) report $(ALL)
 
 docs/tables.md: pipeline/schemas.py $(READY)

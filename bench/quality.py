@@ -1,4 +1,4 @@
-"""What a budget finds: policies on a table of trained networks, against Optuna's TPE, over seeds (section 4.3).
+"""What a budget finds: policies on a table of trained networks, against Optuna's TPE, over seeds (section 4.2).
 
 It drives what a run submits, `sample_wave` and `reduce_wave`, in waves of 8, without the pipeline around them. The
 controller learns at two rates: that of experiment `table`, which is the paper's for 12,800 samples, and one for as few

@@ -43,6 +43,7 @@ def cifar10() -> Configuration:
     """The paper's search on CIFAR-10 without strides or pooling: 12,800 children of 50 epochs (section 4.1)."""
     return Configuration(
         experiment="cifar10",
+        search=SearchSettings(mode="async"),  # in waves of K times m it would take 16 steps in all
         controller=ControllerSettings(baseline_decay=0.99),
         child=ChildSettings(timeout_minutes=8 * 60),  # the deepest take an hour or two on a GPU
     )
@@ -59,7 +60,7 @@ def cifar10_pooling() -> Configuration:
     return replace(
         cifar10(),
         experiment="cifar10_pooling",
-        search=SearchSettings(depth=13, depth_increment=0),
+        search=replace(cifar10().search, depth=13, depth_increment=0),
         space=SpaceSettings(options=options),
         final=FinalSettings(more_filters=(40,)),  # Table 1
     )
@@ -121,6 +122,7 @@ def ptb_small() -> Configuration:
         ),
         controller=ControllerSettings(learning_rate=HASTY),
         evolution=EvolutionSettings(population_size=8, tournament_size=3),
+        child=ChildSettings(task=LANGUAGE_TASK),
         data=replace(ptb().data, vocabulary=1_000, num_train=40_000, num_validation=15_000),
         language=LanguageSettings(
             parameters=100_000,

@@ -45,7 +45,7 @@ def test_all_stages_of_digits(place: Path) -> None:
         "compare runs/digits-all/compared --like runs/digits-all --seeds 3 --cluster cuda",
         "transfer characters: skipped; it is for cells found on text",
         "transfer translation: skipped; it is for cells found on text",
-        "export runs/digits-all --train --to runs/digits-all/exported",
+        "export runs/digits-all --final --to runs/digits-all/exported",
         "report runs/digits-all",
     ]
 

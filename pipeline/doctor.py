@@ -132,9 +132,12 @@ def _versions(worker: Probe) -> Finding:
 def _estimate(
     configuration: Configuration, cluster: Cluster, tasks: Tasks, paths: RunPaths, data_path: Path, worker: Probe
 ) -> Iterator[Finding]:
-    """Train one child of the first depth and one of the last for a moment, and play the whole run through with them."""
+    """Train one child of the first depth and one of the last for two epochs, and play the whole run through."""
     search = configuration.search
     depths = sorted({depth_at(0, search), depth_at(search.samples - 1, search)})
+    yield Finding(
+        "now", f"training children of depth {' and '.join(map(str, depths))}, for {TRIAL_EPOCHS} epochs at most"
+    )
     children = Children(tasks, paths.folder.name, configuration.child, NO_RETRIES)
     trials = [_trial(configuration, depth, number, paths, data_path) for number, depth in enumerate(depths)]
     results = [_train(tasks, children, trial) for trial in trials]

@@ -38,7 +38,7 @@ def as_sets(settings: Sequence[str]) -> list[str]:
 
 def test_a_cluster_where_all_is_well(tmp_path: Path) -> None:
     output = doctor("search.control=random", "search.samples=1000", "search.depth=2", "search.max_depth=3")
-    for what in ("data", "free disk", "first worker", "shared folder", "packages", "device", "an epoch"):
+    for what in ("data", "free disk", "first worker", "shared folder", "packages", "device", "now", "an epoch"):
         assert f"ok    {what}: " in output, output
     assert "WRONG" not in output
     assert re.search(

@@ -43,8 +43,7 @@ class _Call:
 
     function: Callable[[Any], Any]
     argument: Any
-    priority: int
-    workers: tuple[str, ...]
+    options: dict[str, Any]
 
 
 class Tasks:
@@ -75,12 +74,11 @@ class Tasks:
         workers: Collection[str] = (),
     ) -> None:
         """Start a function on each of the arguments, on some workers if they are named and there, else on any."""
+        options = {"workers": list(workers), "allow_other_workers": bool(workers), "user_priority": priority}
         self._subscribe()
-        calls = {
-            key: _Call(function, some, priority, tuple(workers)) for key, some in zip(keys, arguments, strict=True)
-        }
+        calls = {key: _Call(function, some, options) for key, some in zip(keys, arguments, strict=True)}
         self._calls |= calls
-        self._start(calls, priority, tuple(workers))
+        self._start(calls, options)
         if priority == SOON:
             self._runs_left |= dict.fromkeys(calls, RUNS)
 
@@ -131,20 +129,18 @@ class Tasks:
         """Have `wait` call `look` every few seconds."""
         self._looks.append(look)
 
-    def _start(self, calls: Mapping[str, _Call], priority: int, workers: tuple[str, ...]) -> None:
+    def _start(self, calls: Mapping[str, _Call], options: Mapping[str, Any]) -> None:
         """What `Client.map` does, but for a mark: tasks that produce data wait at the scheduler until a worker is idle.
 
         Of others it deals up to two a worker out at once, to wait for the end of whatever runs there.
         """
         tasks = {key: Task(key, call.function, call.argument, _data_producer=True) for key, call in calls.items()}
         futures = self._client._graph_to_futures(
-            LLGExpr(tasks, _determ_token=uuid4().hex),
+            LLGExpr(tasks, _determ_token=uuid4().hex),  # without a token Dask would hash every argument
             tasks.keys(),
             SpanMetadata(collections=[{"type": "Future"}]),
-            workers=workers,
-            allow_other_workers=bool(workers),
             internal_priority={key: place for place, key in enumerate(tasks)},
-            user_priority=priority,
+            **options,
         )
         for key, future in futures.items():
             self._under_way[key] = future
@@ -214,7 +210,7 @@ class Tasks:
         self._subscribe()
         for future in cancelled:
             call = self._calls[future.key]
-            self._start({future.key: call}, call.priority, call.workers)
+            self._start({future.key: call}, call.options)
 
     def _gather(self, keys: list[str]) -> dict[str, Any]:
         """The results that can be had now.

@@ -47,10 +47,7 @@ def sleep_on(architecture: Any, trial: Trial) -> float:
 
 def die_at_first(architecture: Any, trial: Trial) -> float:
     """Take the process down in the first attempt; trial 0 ends at once."""
-    assert trial.checkpoint_path is not None
-    died = Path(trial.checkpoint_path).with_suffix(".died")
-    if trial.trial_id and not died.exists():
-        died.touch()
+    if trial.trial_id and is_first_attempt(trial):
         os._exit(1)
     return 0.5
 
@@ -58,13 +55,21 @@ def die_at_first(architecture: Any, trial: Trial) -> float:
 def die_when_told_or_fail_once(architecture: Any, trial: Trial) -> float:
     """Trial 0 takes the process down once a file `go` is there; any other fails in its first attempt."""
     assert trial.checkpoint_path is not None
-    checkpoint = Path(trial.checkpoint_path)
     if trial.trial_id == 0:
-        while not (checkpoint.parent / "go").exists():
+        while not (Path(trial.checkpoint_path).parent / "go").exists():
             time.sleep(0.02)
         os._exit(1)
-    tried = checkpoint.with_suffix(".tried")
-    if not tried.exists():
-        tried.touch()
+    if is_first_attempt(trial):
         raise ConnectionError("the file system was away for a moment")
     return 0.5
+
+
+def is_first_attempt(trial: Trial) -> bool:
+    """Whether it is; a file beside the checkpoint tells later ones."""
+    assert trial.checkpoint_path is not None
+    tried = Path(trial.checkpoint_path).with_suffix(".tried")
+    if tried.exists():
+        return False
+    tried.parent.mkdir(exist_ok=True)
+    tried.touch()
+    return True

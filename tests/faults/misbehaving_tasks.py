@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import get_worker
+from fault_tasks import is_first_attempt
 
 from tasks.records import Trial
 from tasks.table_child import look_up
@@ -28,11 +29,7 @@ def misbehave(architecture: dict[str, Any], trial: Trial) -> float:
 
 def fail_once(architecture: dict[str, Any], trial: Trial) -> float:
     """Raise in the first attempt."""
-    assert trial.checkpoint_path is not None
-    tried = Path(trial.checkpoint_path).with_suffix(".tried")
-    if not tried.exists():
-        tried.parent.mkdir(exist_ok=True)
-        tried.touch()
+    if is_first_attempt(trial):
         raise ConnectionError("the file system was away for a moment")
     return look_up(architecture, trial).metric
 

@@ -1,6 +1,8 @@
 """A child that outlives every worker is not trained for ever."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dask
@@ -25,6 +27,17 @@ def trial_of(number: int, settings: ChildSettings, checkpoint: Path) -> Trial:
     return Trial(
         number, 0, 1, (0,) * 10, space, settings, DataSettings(), "", 1.0, checkpoint_path=str(checkpoint)
     )  # fmt: skip
+
+
+@contextmanager
+def worker_processes(count: int, allowed_failures: int) -> Iterator[Client]:
+    """A client of a cluster as a run opens it, its workers in processes of their own."""
+    with (
+        dask.config.set(dask_configuration(ClusterSettings(allowed_failures=allowed_failures))),
+        LocalCluster(n_workers=count, **{**OPTIONS, "processes": True}) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 @pytest.mark.parametrize("checkpoints", [0, 2])
@@ -71,11 +84,7 @@ def test_a_child_that_ended_is_not_lost_however_often_its_result_goes(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     settings = ChildSettings(task="fault_tasks:die_at_first")
     trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(5)]
-    with (
-        dask.config.set(dask_configuration(ClusterSettings(allowed_failures=1))),
-        LocalCluster(n_workers=1, **{**OPTIONS, "processes": True}) as cluster,
-        Client(cluster) as client,
-    ):
+    with worker_processes(1, allowed_failures=1) as client:
         children = Children(tasks := Tasks(client), "run", settings, RetrySettings())
         children.train(trials)
         wait_until(lambda: all(future.status == "finished" for future in client.futures.values()), "all results")
@@ -93,11 +102,7 @@ def test_a_second_attempt_that_only_waits_where_another_child_dies_is_not_lost(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     settings = ChildSettings(task="fault_tasks:die_when_told_or_fail_once")
     trials = [trial_of(number, settings, tmp_path / f"{number}.pt") for number in range(2)]
-    with (
-        dask.config.set(dask_configuration(ClusterSettings(allowed_failures=0))),
-        LocalCluster(n_workers=2, **{**OPTIONS, "processes": True}) as cluster,
-        Client(cluster) as client,
-    ):
+    with worker_processes(2, allowed_failures=0) as client:
         children = Children(tasks := Tasks(client), "run", settings, RetrySettings())
         children.train(trials)
         assert not children.take(tasks.wait()), "the one that failed is tried again"

@@ -21,6 +21,7 @@ def test_cifar10_has_the_papers_numbers() -> None:
     assert (controller.learning_rate, search.reward_power) == (6e-4, 3)
     assert (child.epochs, child.reward_epochs, child.learning_rate, child.momentum) == (50, 5, 0.1, 0.9)
     assert (child.weight_decay, configuration.data.num_validation, configuration.data.num_train) == (1e-4, 5_000, None)
+    assert configuration.wave_size == 800
     for name in ("cifar10", "cifar10_strides", "cifar10_pooling"):  # section 4.1: replicas wait for no others
         search = experiment_named(name).search
         assert (search.mode, search.replicas, search.shards, search.gradients_per_step) == ("async", 100, 20, 1)

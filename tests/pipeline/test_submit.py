@@ -3,6 +3,8 @@
 import itertools
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dask
 import pytest
@@ -71,16 +73,22 @@ def test_a_result_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
         assert ended == {"held": True, "short": 7} and time.monotonic() - started < 50
 
 
+@contextmanager
+def worker_threads(count: int) -> Iterator[tuple[LocalCluster, Tasks]]:
+    """A cluster as a run opens it, its workers in threads, and tasks on it."""
+    with (
+        dask.config.set(dask_configuration(ClusterSettings(processes=False))),
+        LocalCluster(n_workers=count, threads_per_worker=1, **OPTIONS) as running,
+        Client(running) as client,
+    ):
+        yield running, Tasks(client)
+
+
 def test_no_task_waits_for_the_end_of_another_while_a_worker_is_idle() -> None:
     """Two more than there are workers, which Dask alone would deal out at once, one of them behind the held one."""
     RELEASED.clear()
     DRAWN.clear()
-    with (
-        dask.config.set(dask_configuration(ClusterSettings(processes=False))),
-        LocalCluster(n_workers=2, threads_per_worker=1, **OPTIONS) as running,
-        Client(running) as client,
-    ):
-        tasks = Tasks(client)
+    with worker_threads(2) as (running, tasks):
         tasks.submit(["held"], wait_to_be_released, [60.0], 0)
         tasks.submit(["drawn"], wait_to_be_drawn, [60.0], SOON)
         tasks.submit(["first", "second"], abs, [-1, -2], 0)
@@ -99,12 +107,7 @@ def test_tasks_of_one_priority_begin_in_their_order() -> None:
     """What Dask does with a graph is to order its tasks by their names."""
     begun.clear()
     RELEASED.clear()
-    with (
-        dask.config.set(dask_configuration(ClusterSettings(processes=False))),
-        LocalCluster(n_workers=1, threads_per_worker=1, **OPTIONS) as running,
-        Client(running) as client,
-    ):
-        tasks = Tasks(client)
+    with worker_threads(1) as (running, tasks):
         tasks.submit(["held"], wait_to_be_released, [60.0], 0)
         for first in (0, 20):
             numbers = list(range(first, first + 20))

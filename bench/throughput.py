@@ -3,25 +3,32 @@
 Of each, what comes after the first four children is timed: by then the processes have loaded what they need. A search
 in waves is held against a loop that waits for a wave before it begins the next, as whoever learns from rewards must; an
 asynchronous one against a loop that never waits. The loops take no step. The goal is 1, less the spread of the loop's
-own runs: by that much one loop differs from another. How long a child takes differs between runs too; the share of the
-workers' time that goes into children does not depend on that.
+own runs: by that much one loop differs from another.
+
+How long one and the same child takes differs from minute to minute, and with it these figures. Two others do not: the
+share of the workers' time that goes into children; and how fast a child is on a worker against a process of a plain
+loop, one right after the other, whose goal is 1, less twice the standard error of the mean over those pairs.
 """
 
+import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 from rich.console import Console
 
 from bench.machine import machine, no_data, real_data
 from bench.summary import Finding, absent, finding, true_or_not
+from cluster.open import open_cluster
+from cluster.settings import ClusterSettings
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
 from pipeline.driver import start_run
@@ -33,9 +40,10 @@ from tasks.trial import run_trial
 
 CHILDREN, FIRST = 12, 4  # the first are not timed; they are a wave of the experiments
 EXPERIMENTS = {"cifar10_small": "cifar10", "ptb_small": "ptb"}  # with their folders of data
-WAYS = (("waves", 1), ("waves", 2), ("async", 2))  # modes, with how many workers
+WAYS = (("waves", 1), ("waves", 2), ("async", 2))  # modes, with how many workers; with one, pairs are measured too
 REPLICAS = 4  # of asynchronous searches, with two children each: enough for two workers never to wait
-OURS, WAITING, FREE = "ours", "plain loop that waits for each wave", "plain loop that waits for none"
+OURS = "ours"
+LOOPS = {"waves": "plain loop that waits for each wave", "async": "plain loop that waits for none"}  # by mode
 
 
 def measure(
@@ -54,7 +62,9 @@ def measure(
         by_mode: dict[str, list[list[Any]]] = {}  # what its children found, however many workers there were
         for mode, workers in ways:
             configuration = _shorter(name, mode, workers, children, folder)
-            case: dict[str, Any] = {"experiment": name, "mode": mode, "workers": workers, "seconds": {}, "shares": {}}
+            case: dict[str, Any] = {
+                "experiment": name, "mode": mode, "workers": workers, "seconds": {}, "shares": {}, "pairs": [],
+            }  # fmt: skip
             results = by_mode.setdefault(mode, [])
             for _ in range(repeats):
                 _compare(configuration, case, results)
@@ -71,21 +81,33 @@ def summary(measured: dict[str, Any]) -> list[Finding]:
             rows.append(absent(case["experiment"], case["absent"]))
             continue
         timed = 3600 * (measured["children"] - FIRST)
-        loops = {kind: [timed / seconds for seconds in values] for kind, values in case["seconds"].items()}
-        ours = loops.pop(OURS)
+        rates = {kind: [timed / seconds for seconds in values] for kind, values in case["seconds"].items()}
         shares = {kind: [100 * value for value in values] for kind, values in case["shares"].items()}
+        ours, loop = rates[OURS], rates[peer := LOOPS[case["mode"]]]
+        as_many = statistics.median(loop)
         mode = "in waves" if case["mode"] == "waves" else "asynchronous"
         what = f"{case['experiment']}, shorter children, {mode}, {case['workers']} worker{'s'[: case['workers'] - 1]}"
-        rows += [finding(f"{what}: {kind}", rates, "children/h") for kind, rates in loops.items()]
-        peer = WAITING if WAITING in loops else FREE
-        as_many = statistics.median(loops[peer])
         rows += [
+            finding(f"{what}: {peer}", loop, "children/h"),
             finding(f"{what}: {OURS}", ours, "children/h", ratio=statistics.median(ours) / as_many,
-                    peer=f"as many as the {peer}", at_least=min(loops[peer]) / as_many),
+                    peer=f"as many as the {peer}", at_least=min(loop) / as_many),
             *(finding(f"{what}: {kind}: time spent on children", shares[kind], "%") for kind in (peer, OURS)),
             true_or_not(f"{what}: rewards and epochs of all {case['runs']} runs, bit for bit the same", case["equal"]),
         ]  # fmt: skip
+        if case["pairs"]:
+            rows.append(_paired(case))
     return rows
+
+
+def _paired(case: dict[str, Any]) -> Finding:
+    """How fast children are on a worker, against a process of a plain loop: the geometric mean over pairs."""
+    faster = [math.log(plain / ours) for ours, plain in case["pairs"]]
+    error = statistics.stdev(faster) / math.sqrt(len(faster))
+    return finding(
+        f"{case['experiment']}: a child on a worker", [ours for ours, _ in case["pairs"]], "s",
+        ratio=math.exp(statistics.fmean(faster)), peer="as fast as right before or after it in a plain process",
+        at_least=math.exp(-2 * error),
+    )  # fmt: skip
 
 
 def _shorter(name: str, mode: str, workers: int, children: int, folder: Path | None) -> Configuration:
@@ -106,7 +128,7 @@ def _shorter(name: str, mode: str, workers: int, children: int, folder: Path | N
 
 
 def _compare(configuration: Configuration, case: dict[str, Any], results: list[list[Any]]) -> None:
-    """A search, then its children again in loops: adds seconds to the case, what they found to results."""
+    """A search, then its children again in a loop: adds seconds to the case, what they found to results."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         start_run(folder, configuration, Console(quiet=True))
@@ -121,33 +143,55 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
         ]
         _time(case, OURS, spans)
         results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
-        for kind, waves in _loops(case, trials, configuration.wave_size):
-            ended = _loop(waves, case["workers"], kind)
-            metrics = [
-                epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs
-            ]
-            spans = [(end - found.seconds, end) for end, found in ended]
-            _time(case, kind, spans)
-            results.append([*(found.reward for _, found in ended), *metrics])
+        wave = configuration.wave_size if case["mode"] == "waves" else len(trials)
+        ended = _loop([trials[first : first + wave] for first in range(0, len(trials), wave)], case["workers"])
+        metrics = [epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs]
+        _time(case, LOOPS[case["mode"]], [(end - found.seconds, end) for end, found in ended])
+        results.append([*(found.reward for _, found in ended), *metrics])
+        if case["workers"] == 1:
+            case["pairs"] += _pairs(trials)
 
 
-def _loops(case: dict[str, Any], trials: list[Trial], wave: int) -> Iterator[tuple[str, list[list[Trial]]]]:
-    """The loops that a search is held against: how each is called, and what it does not wait within."""
-    if case["mode"] == "waves":
-        yield WAITING, [trials[first : first + wave] for first in range(0, len(trials), wave)]
-    if case["mode"] == "async" or case["workers"] > 1:
-        yield FREE, [trials]
-
-
-def _loop(waves: list[list[Trial]], workers: int, kind: str) -> list[tuple[float, TrialResult]]:
-    """When the children ended in a pool of processes, and with what."""
+def _loop(waves: list[list[Trial]], workers: int) -> list[tuple[float, TrialResult]]:
+    """When the children ended in a pool of processes, and with what. None of a wave begins before the last has ended."""
     ended = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with _processes(workers) as pool:
         list(pool.map(time.sleep, [0.1] * workers))  # the processes are there
         for wave in waves:
-            aside = [replace(trial, checkpoint_path=f"{trial.checkpoint_path}.{kind}") for trial in wave]
-            ended += list(pool.map(_run, aside))
+            ended += list(pool.map(_run, map(_afresh, wave)))
     return ended
+
+
+def _pairs(trials: list[Trial]) -> list[tuple[float, float]]:
+    """Seconds of each child on a worker and in a process of a pool: one waits for the other, and they begin by turns.
+
+    The first ones are not timed: they load what the processes need.
+    """
+    with open_cluster(ClusterSettings(workers=1)) as cluster, _processes(1) as pool:
+
+        def on_worker(trial: Trial) -> float:
+            return cluster.client.submit(run_trial, _afresh(trial), pure=False).result().seconds  # type: ignore[no-any-return]
+
+        def plainly(trial: Trial) -> float:
+            return pool.submit(run_trial, _afresh(trial)).result().seconds
+
+        pairs = []
+        for place, trial in enumerate(trials):
+            if place % 2:
+                plain, ours = plainly(trial), on_worker(trial)
+            else:
+                ours, plain = on_worker(trial), plainly(trial)
+            pairs.append((ours, plain))
+    return pairs[FIRST:]
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _afresh(trial: Trial) -> Trial:
+    """A trial that finds no checkpoint of its own."""
+    return replace(trial, checkpoint_path=f"{trial.checkpoint_path}.{uuid4()}")
 
 
 def _time(case: dict[str, Any], kind: str, spans: Sequence[tuple[float, float]]) -> None:

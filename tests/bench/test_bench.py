@@ -1,5 +1,4 @@
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -234,28 +233,3 @@ def test_what_a_peers_script_says_is_taken_in(
     monkeypatch.setattr(peer_environment, "SCRIPTS", tmp_path)
     monkeypatch.setattr(peer_environment, "LONGEST", longest)
     assert peer_environment.run_peer("optuna", "peer.py", 7) == expected
-
-
-@pytest.mark.slow
-def test_a_search_and_a_plain_loop_train_the_same_children() -> None:
-    measured = throughput.measure(children=6, experiments={"digits": ""}, repeats=1)
-    same = [row for row in measured["summary"] if "holds" in row]
-    assert [(row["met"], re.findall(r"all \d runs", row["what"])) for row in same] == [
-        (True, ["all 2 runs"]), (True, ["all 5 runs"]), (True, ["all 2 runs"]),
-    ]  # fmt: skip
-
-
-def test_a_search_is_held_against_a_loop_that_waits_as_it_does() -> None:
-    shares = {"ours": [0.9, 0.94], throughput.WAITING: [0.9], throughput.FREE: [0.98]}
-    case = {"experiment": "ptb_small", "shares": shares, "equal": True, "runs": 6}
-    ours, loops = {"ours": [8.0, 8.2]}, {throughput.WAITING: [8.0, 8.4], throughput.FREE: [7.0]}
-    in_waves = case | {"mode": "waves", "workers": 2, "seconds": ours | loops}
-    slower = case | {"mode": "async", "workers": 1, "seconds": ours | {throughput.FREE: [7.8, 8.0]}}
-    rows = throughput.summary({"children": 12, "cases": [in_waves, slower]})
-    waiting, free, ours, _, share, _, _, behind, *_ = rows
-    assert share["median"] == 92 and "ours: time spent on children" in share["what"]
-    assert (waiting["median"], free["median"]) == (pytest.approx(3600 * 8 / 8.195, rel=1e-3), 3600 * 8 / 7.0)
-    assert ours["ratio"] == pytest.approx(1.012, abs=1e-3) and ours["met"] and "waits for each wave" in ours["peer"]
-    assert ours["goal"] == "at least 0.976×" and "in waves, 2 workers: ours" in ours["what"]
-    assert behind["ratio"] == pytest.approx(0.975, abs=1e-3) and not behind["met"]
-    assert behind["goal"] == "at least 0.987×" and "asynchronous, 1 worker: ours" in behind["what"]

@@ -1,4 +1,4 @@
-"""A quarter of the large scale in a minute: 200 workers under one scheduler, in both modes (section 3.2)."""
+"""A quarter of the large scale in two minutes: 200 workers under one scheduler, in both modes (section 3.2)."""
 
 from typing import Any
 

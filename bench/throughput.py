@@ -153,7 +153,7 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
 
 
 def _loop(waves: list[list[Trial]], workers: int) -> list[tuple[float, TrialResult]]:
-    """When the children ended in a pool of processes, and with what. None of a wave begins before the last has ended."""
+    """When the children ended in a pool of processes, and with what. None begins before the last wave has ended."""
     ended = []
     with _processes(workers) as pool:
         list(pool.map(time.sleep, [0.1] * workers))  # the processes are there

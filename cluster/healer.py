@@ -33,7 +33,6 @@ class Healer:
 
     def __init__(self, dask_cluster: SLURMCluster, wanted: int, settings: SlurmSettings, logs: Path):
         self.dask_cluster, self.wanted, self.settings, self.logs = dask_cluster, wanted, settings, logs
-        self.replaced = 0  # jobs
         self.died_early = 0  # jobs, in a row, that never had a worker
         self.refusal = ""  # why Slurm took or started no job, the last time
         self.gave_up = False
@@ -135,7 +134,6 @@ class Healer:
         except (RuntimeError, ValueError) as error:  # a refused job has no number, and is lost in the next round
             self.refusal = str(error)
             log.warning("a job could not be submitted: %s", error)
-        self.replaced += len(lost)
 
 
 async def _change_jobs(dask_cluster: SLURMCluster, lost: list[str], wanted: int) -> None:

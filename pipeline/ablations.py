@@ -18,7 +18,6 @@ from pipeline.ablation_summary import ablation_text, in_words
 from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration
 from pipeline.datasets import prepare_data
-from pipeline.files import write_atomically
 from pipeline.final import finished_search
 from pipeline.perturbations import Perturbation, perturbations
 from pipeline.progress import format_seconds
@@ -62,10 +61,8 @@ def run_ablations(folder: Path, configuration: Configuration, console: Console, 
             f"{len(variants)} networks, each from {configuration.ablations.seeds} seeds, are {len(planned)} trainings;"
             f" the search's took {format_seconds(best['seconds'])}. --perturbations and --seeds make them fewer."
         )
-        text = ablation_text(configuration, study.train(planned, retry), rewired_already(configuration, best))
-        paths.report.mkdir(exist_ok=True)
-        write_atomically(paths.report / "ablations.txt", (text + "\n").encode())
-        study.say(text)
+        rows = study.train(planned, retry)
+        study.conclude(ablation_text(configuration, rows, rewired_already(configuration, best)))
 
 
 def variants_of(configuration: Configuration, best: Row) -> list[Variant]:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from pipeline.errors import UserError
@@ -14,6 +15,7 @@ from pipeline.schemas import RESULTS, SAMPLES
 from pipeline.tables import read_table
 
 FORMATS = ("csv", "jsonl")
+ADDED = [name for name in RESULTS.arrow.names if name not in SAMPLES.arrow.names]  # columns of results
 
 
 def trial_lines(paths: RunPaths, form: str) -> Iterator[str]:
@@ -27,12 +29,11 @@ def trial_lines(paths: RunPaths, form: str) -> Iterator[str]:
 
 
 def _trials(paths: RunPaths) -> Iterator[Row]:
-    added = [name for name in RESULTS.arrow.names if name not in SAMPLES.arrow.names]
-    results = read_table(paths, "results", ["trial_id", *added]).to_pylist()
+    results = read_table(paths, "results", ["trial_id", *ADDED]).to_pylist()
     by_trial = {row["trial_id"]: row for row in results}
     for batch in read_table(paths, "samples").to_batches():
         for sample in batch.to_pylist():
-            yield {**sample, **dict.fromkeys(added), **by_trial.get(sample["trial_id"], {})}
+            yield {**sample, **dict.fromkeys(ADDED), **by_trial.get(sample["trial_id"], {})}
 
 
 def _json_line(row: Row) -> str:
@@ -42,12 +43,11 @@ def _json_line(row: Row) -> str:
 def _csv_lines(rows: Iterator[Row]) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="")
-    for number, row in enumerate(rows):
-        for values in [list(row), list(row.values())] if number == 0 else [list(row.values())]:
-            writer.writerow([_plain(value) for value in values])
-            yield line.getvalue()
-            line.seek(0)
-            line.truncate()
+    for values in chain([[*SAMPLES.arrow.names, *ADDED]], (row.values() for row in rows)):
+        writer.writerow([_plain(value) for value in values])
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,6 @@ from pipeline.checks import check_configuration
 from pipeline.configuration import Configuration, with_settings
 from pipeline.datasets import prepare_data
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
 from pipeline.held_out import evaluate_once, opened_text, row_of_test
 from pipeline.rows import Row
 from pipeline.run_commands import resume_command
@@ -46,14 +45,8 @@ def run_final(folder: Path, configuration: Configuration, console: Console, retr
         trainings = list(stage.long(best, data_path))
         chosen, row = best_of(trainings, study.train(trainings, retry))
         if tested is None:
-            if not study.has_weights(chosen):
-                study.say(f"The weights of training {row['training']} are gone or damaged: it is trained again.")
-                (row,) = study.train([chosen], again=True)
             evaluate_once(study, chosen, row)
-        text = final_text(configuration, study.rows)
-        paths.report.mkdir(exist_ok=True)
-        write_atomically(paths.report / "final.txt", (text + "\n").encode())
-        study.say(text)
+        study.conclude(final_text(configuration, study.rows))
 
 
 def finished_search(paths: RunPaths, configuration: Configuration) -> SearchSummary:

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,12 @@ def evaluate_once(study: Study, training: Planned, row: Row) -> Row:
     """The row of the test of a training that kept its weights.
 
     That the split is opened is made durable first. Raises UserError where it was opened before, even if the driver
-    died before it could write down what came of it. Where no figure came of it, since it could not be read or no worker
-    lived to evaluate, nobody has seen one, and it may be opened again.
+    died before it could write down what came of it. Where no figure came of it, since it could not be read, no worker
+    lived to evaluate or the user interrupted, nobody has seen one, and it may be opened again.
     """
     if (before := row_of_test(study.rows)) is not None:
         raise UserError(f"{study.paths.folder}: {opened_text(before)}; it is not opened twice")
-    weights = study.paths.weights(training.fingerprint)
-    if not weights.is_file():
-        raise UserError(f"{weights}: no such file; the weights of training {row['training']} are what is tested")
+    trial, row = study.with_weights(training, row)
     again = [
         known["training"] for known in study.rows if known["step"] == "test"
     ]  # no figure came of it the first time
@@ -46,8 +43,8 @@ def evaluate_once(study: Study, training: Planned, row: Row) -> Row:
     study.record(marker)
     started = time.monotonic()
     try:
-        loss, metric = _evaluate(study, replace(training.trial, weights_path=str(weights.resolve())))
-    except Exception as error:
+        loss, metric = _evaluate(study, trial)
+    except BaseException as error:
         study.record({**marker, "status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
     tested = {
@@ -76,7 +73,7 @@ def _evaluate(study: Study, trial: Trial) -> tuple[float, float]:
 @contextmanager
 def laid_out(paths: RunPaths, arrays: Arrays) -> Iterator[str]:
     """A folder that workers can read with the arrays of a split, for as long as they need it."""
-    folder = paths.folder / "test-split"
+    folder = paths.test_split
     shutil.rmtree(folder, ignore_errors=True)
     store_arrays(arrays, folder)
     try:

@@ -85,6 +85,7 @@ class _Replicas:
         num_waves = -(-self._settings.samples // self._settings.children_per_replica)
         self._to_draw = deque(wave for wave in range(state.first_open, num_waves) if wave not in drawn)
         for batch in self._open.values():
+            search.progress.wave_started(batch.wave, batch.size, len(batch.results))
             self._start(batch, [row for row in batch.samples if row["trial_id"] not in batch.results])
         self._reduce_next()
 

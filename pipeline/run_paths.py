@@ -83,6 +83,11 @@ class RunPaths:
         return self.folder / "workers"
 
     @property
+    def test_split(self) -> Path:
+        """The test split, for as long as workers evaluate on it."""
+        return self.folder / "test-split"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

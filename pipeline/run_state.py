@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.checkpoints import samples_committed
 from pipeline.configuration import Configuration
 from pipeline.foreign_code import without_foreign_code
 from pipeline.rows import Row
@@ -81,15 +82,13 @@ def search_progress(paths: RunPaths, configuration: Configuration) -> SearchProg
     """Read one search of a run."""
     results = read_table(paths, "results", ["status", "reward"]).to_pylist()
     updates = read_table(paths, "updates").to_pylist()
-    numbers = [path.stem.removeprefix("step-") for path in paths.checkpoints.glob("step-*.npz")]
-    committed = max((int(number) for number in numbers if number.isdecimal()), default=0)
     return SearchProgress(
         policy=configuration.search.policy,
         paths=paths,
         configuration=configuration,
         drawn=read_table(paths, "samples", ["trial_id"]).num_rows,
         ended=len(results),
-        taken_in=sum(row["num_ok"] + row["num_failed"] for row in updates if row["policy_version"] <= committed),
+        taken_in=samples_committed(paths),
         updates=tuple(updates),
         statuses=Counter(row["status"] for row in results),
         rewards=tuple(row["reward"] for row in results if row["status"] in COUNTED),

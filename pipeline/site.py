@@ -33,14 +33,20 @@ def cluster_options(cluster: str | None) -> dict[str, str]:
 
 
 def with_other_cluster(
-    configuration: Configuration, site: Path | None, cluster: str | None, assignments: Sequence[str]
+    configuration: Configuration, site: Path | None, cluster: str | None, assignments: Sequence[str], stage: str = ""
 ) -> Configuration:
-    """The configuration of a run to be resumed, on another cluster. All else is settled: its results depend on it."""
+    """The configuration of a run to be resumed, on another cluster. All else is settled: its results depend on it.
+
+    `stage` is the section of a stage after it, whose settings its user may change otherwise.
+    """
+    also = f" or {stage}.KEY=VALUE" if stage else ""
     for assignment in assignments:
         if not assignment.strip().startswith("cluster."):
             other = setting_differences(to_dict(configuration), to_dict(override(configuration, [assignment])))
             told = f"; {'; '.join(other)}" if other else ""
-            raise UserError(f"--set {assignment}: allowed for a run that has begun is cluster.KEY=VALUE alone{told}")
+            raise UserError(
+                f"--set {assignment}: allowed for a run that has begun is cluster.KEY=VALUE{also} alone{told}"
+            )
     options = [f'{key}="{value}"' for key, value in cluster_options(cluster).items()]
     return override(with_site(configuration, site), [*options, *assignments])
 

@@ -7,6 +7,7 @@ when its command is typed again.
 import hashlib
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from pipeline.children import Children
 from pipeline.configuration import Configuration
 from pipeline.console import say
 from pipeline.errors import UserError
-from pipeline.files import remove_leftovers
+from pipeline.files import remove_leftovers, write_atomically
 from pipeline.interruption import in_good_order
 from pipeline.progress import format_seconds, log, log_to
 from pipeline.provenance import check_changes
@@ -68,6 +69,7 @@ class Study:
     ) -> None:
         self.paths, self.configuration, self.stage = paths, configuration, stage
         self._console, self._resources = console, resources
+        shutil.rmtree(paths.test_split, ignore_errors=True)  # a kill may have left it
         self._tables = Tables(paths, stage)
         resources.callback(self._tables.close)
         self._tables.reopen({stage: 0, epochs_of(stage): 0})  # what failed may be trained again
@@ -96,13 +98,21 @@ class Study:
                 known |= self._run(waiting)
         return [known[training.fingerprint] for training in planned]
 
-    def has_weights(self, training: Planned) -> bool:
-        """Whether the weights that a training kept are there, as they were written."""
+    def with_weights(self, training: Planned, row: Row) -> tuple[Trial, Row]:
+        """A training's trial with the place of its weights, and its row: trained again where they are not whole.
+
+        Raises RuntimeError where that does not end well.
+        """
+        weights = self.paths.weights(training.fingerprint)
         try:
-            unseal(self.paths.weights(training.fingerprint).read_bytes())
+            unseal(weights.read_bytes())
         except (OSError, ValueError):
-            return False
-        return True
+            self.say(f"The weights of training {row['training']} are gone or damaged: it is trained again.")
+            (row,) = self.train([training], again=True)
+            if row["status"] != "ok":
+                reason = (row["error"] or row["status"]).strip().splitlines()[-1]
+                raise RuntimeError(f"training {row['training']} did not end well this time: {reason}") from None
+        return replace(training.trial, weights_path=str(weights.resolve())), row
 
     def record(self, row: Row) -> None:
         """Make a row durable, in place of an earlier one of its number."""
@@ -117,6 +127,12 @@ class Study:
     def call(self, name: str, function: Callable[[Any], Any], argument: Any) -> Any:
         """What a function returns that is run on the cluster."""
         return self._tasks.run(f"{name}-{self._key}", function, argument)
+
+    def conclude(self, text: str) -> None:
+        """Keep what came of the stage in the folder of the report, and tell the user."""
+        self.paths.report.mkdir(exist_ok=True)
+        write_atomically(self.paths.report / f"{self.stage}.txt", (text + "\n").encode())
+        self.say(text)
 
     def say(self, line: str) -> None:
         """Tell the user, and the log."""
@@ -206,11 +222,7 @@ class Study:
 
 @contextmanager
 def open_study(
-    paths: RunPaths,
-    configuration: Configuration,
-    stage: str,
-    console: Console,
-    data_path: Path | None = None,
+    paths: RunPaths, configuration: Configuration, stage: str, console: Console, data_path: Path | None = None
 ) -> Iterator[Study]:
     """Hold the run folder for a stage, and make its report again in the end.
 

@@ -130,10 +130,10 @@ class _Durations:
     """Seconds of children: so many a layer and so many a FLOP that fit best, times what sets one apart from others."""
 
     def __init__(self, children: Sequence[Child], flops: Mapping[int, float]) -> None:
-        self._flops, self._random = flops, Random(0)
-        if not flops and (known := [child for child in children if child.flops]):
-            self._flops = dict.fromkeys({child.depth for child in known}, fmean(c.flops or 0.0 for c in known))
-        self._layer, self._flop = _fit(children) if self._flops else (1.0, 0.0)
+        self._random = Random(0)
+        known = [child.flops for child in children if child.flops]
+        self._flops, self._usual = flops, fmean(flops.values() or known or [0.0])  # the latter of depths not known
+        self._layer, self._flop = _fit(children) if self._usual else (1.0, 0.0)
 
     def apart(self, children: Sequence[Child]) -> list[tuple[float, float]]:
         """How many times the FLOPs of a child by chance each has, and how many times as long it took as those tell."""
@@ -153,17 +153,17 @@ class _Durations:
         return fmean(longer) if longer else 0.1 * done
 
     def _apart(self, child: Child) -> tuple[float, float]:
-        usual = self._flops.get(child.depth, 0.0)
+        usual = self._flops.get(child.depth, self._usual)
         size = child.flops / usual if child.flops and usual else 1.0
         return size, child.seconds / self._seconds(child.depth, size, 1.0)
 
     def _seconds(self, depth: int, size: float, slowness: float) -> float:
-        return (self._layer * depth + self._flop * self._flops.get(depth, 0.0) * size) * slowness
+        return (self._layer * depth + self._flop * self._flops.get(depth, self._usual) * size) * slowness
 
 
 def _fit(children: Sequence[Child]) -> tuple[float, float]:
     """(seconds a layer, seconds a FLOP) by least squares."""
-    told = [(c.depth, c.flops, c.seconds) for c in children if c.flops and c.status == "ok"]
+    told = [(c.depth, c.flops, c.seconds) for c in children if c.flops and c.seconds and c.status == "ok"]
     if len(told) < 2:
         return 1.0, 0.0
     dd = fmean(d * d for d, _, _ in told)

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from pipeline.checks import OF_ANY_CHILD
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.experiments import ptb
-from pipeline.files import write_atomically
 from pipeline.rows import Row
 from pipeline.run_folder import open_run
 from pipeline.run_paths import RunPaths
 from pipeline.search import is_finished
-from pipeline.study import Study
+from pipeline.study import Planned, Study
 from pipeline.summary import architecture_of, summarise
 from pipeline.trust import refuse_foreign_code
 from tasks.records import Trial
@@ -89,7 +88,10 @@ def check_changes(before: Configuration, after: Configuration, section: str) -> 
     if "search" in changed and replace(after.search, seed=before.search.seed) == before.search:
         changed.remove("search")
     if changed:
-        raise UserError(f"{changed[0]}: a transfer looks at {section}, child, retries, cluster and search.seed alone")
+        data = " data," if section == "language" else ""  # translation has files of its own
+        raise UserError(
+            f"{changed[0]}: a transfer looks at {section},{data} child, retries, cluster and search.seed alone"
+        )
 
 
 def transfer_trial(cell: NamedCell, configuration: Configuration, data_path: Path, repetition: int) -> Trial:
@@ -116,30 +118,27 @@ def columns_of(cell: NamedCell, settings: Any, repetition: int, data_path: Path)
     }  # fmt: skip
 
 
-def add_test(study: Study, row: Row, evaluate: Callable[[], Row]) -> Row:
-    """A training's row with what `evaluate` tells of the test split, which it is looked at once for each training.
+def add_test(
+    study: Study, training: Planned, row: Row, validate: Callable[[Trial], Row], test: Callable[[Trial], Row]
+) -> Row:
+    """A training's row with what two functions tell of its weights, whose place the trial has that they are given.
 
-    That the split is opened is made durable first. Where no figure came of it, it may be opened again.
+    `test` looks at the test split, once for each training. That it is opened is made durable first, after `validate`.
+    Where no figure came of it, as when the user interrupts, it may be opened again.
     """
     if row["status"] != "ok" or row["test_opened_at"] is not None:
         return row
+    trial, again = study.with_weights(training, row)
+    row = {**row, **again, **validate(trial)}
     opened = {**row, "test_opened_at": time.time_ns() // 1_000}
     study.record(opened)
     try:
-        found = evaluate()
-    except Exception:
+        found = test(trial)
+    except BaseException:
         study.record(row)
         raise
     study.record({**opened, **found})
     return {**opened, **found}
-
-
-def tell(study: Study, heading: str, lines: Sequence[str]) -> None:
-    """Print what came of a transfer and keep it in the report."""
-    text = "\n".join([heading, *lines])
-    study.paths.report.mkdir(exist_ok=True)
-    write_atomically(study.paths.report / f"{study.stage}.txt", (text + "\n").encode())
-    study.say(text)
 
 
 def told(row: Row, figures: Mapping[str, str]) -> str:

@@ -23,11 +23,11 @@ from pipeline.transfer import (
     child_of_task,
     columns_of,
     figure,
-    tell,
     told,
     transfer_trial,
 )
 from tasks.held_out import HeldOut, evaluate_held_out
+from tasks.records import Trial
 from tasks.settings import LANGUAGE_TASK, DataSettings, LanguageSettings
 
 STAGE = "transfer_characters"
@@ -82,14 +82,15 @@ def transfer_to_characters(
     planned = [_planned(cell, configuration, data_path, number) for number in range(seeds) for cell in cells]
     with open_study(paths, configuration, STAGE, console) as study:
         rows = [
-            add_test(study, {**UNTESTED, **row}, _test_of(study, training, row))
+            add_test(study, training, {**UNTESTED, **row}, *_evaluations(study, training, row))
             for training, row in zip(planned, study.train(planned, retry), strict=True)
         ]
         lines = [
             told(row, {"validation": figure(row["validation_bits"], 3), "test": figure(row["test_bits"], 3)})
             for row in rows
         ]
-        tell(study, "Bits per character of the same text, at the epoch with the best validation:", lines)
+        heading = "Bits per character of the same text, at the epoch with the best validation:"
+        study.conclude("\n".join([heading, *lines]))
 
 
 def _planned(cell: NamedCell, configuration: Configuration, data_path: Path, repetition: int) -> Planned:
@@ -98,12 +99,15 @@ def _planned(cell: NamedCell, configuration: Configuration, data_path: Path, rep
     return Planned(f"{cell.name}, seed {repetition}", trial, columns, keep_weights=True)
 
 
-def _test_of(study: Study, training: Planned, row: Row) -> Callable[[], Row]:
-    def evaluate() -> Row:
-        trial = replace(training.trial, weights_path=str(study.paths.weights(training.fingerprint).resolve()))
-        with laid_out(study.paths, read_test_split(trial.data, Path(trial.data_path))) as folder:
-            name = f"test-{STAGE}-{row['training']}"
-            loss, _ = study.call(name, evaluate_held_out, HeldOut(trial, folder))
-        return {"validation_bits": bits(math.log(row["metric"])), "test_bits": bits(loss)}
+def _evaluations(study: Study, training: Planned, row: Row) -> tuple[Callable[[Trial], Row], Callable[[Trial], Row]]:
+    """What tells of the validation split, as the training did, and of the test split."""
 
-    return evaluate
+    def validate(_: Trial) -> Row:
+        return {"validation_bits": bits(math.log(row["metric"]))}
+
+    def test(trial: Trial) -> Row:
+        with laid_out(study.paths, read_test_split(trial.data, Path(trial.data_path))) as folder:
+            loss, _ = study.call(f"test-{training.fingerprint}", evaluate_held_out, HeldOut(trial, folder))
+        return {"test_bits": bits(loss)}
+
+    return validate, test

@@ -25,10 +25,10 @@ from pipeline.transfer import (
     child_of_task,
     columns_of,
     figure,
-    tell,
     told,
     transfer_trial,
 )
+from tasks.records import Trial
 from tasks.settings import TRANSLATION_TASK, DataSettings, LanguageSettings
 from tasks.translation_child import HeldOutPairs, Translations, translate_held_out
 
@@ -41,7 +41,9 @@ UNTESTED: Row = dict.fromkeys(
 def for_translation(configuration: Configuration) -> Configuration:
     """A run's configuration with what trains a translation model in place of its children's."""
     child = child_of_task(configuration, TRANSLATION_TASK)
-    return replace(configuration, child=child, data=DataSettings(dataset="text"), language=LanguageSettings())
+    search = replace(configuration.search, max_parameters=None, max_flops=None)  # of the search's own children
+    data, language = DataSettings(dataset="text"), LanguageSettings()
+    return replace(configuration, search=search, child=child, data=data, language=language)
 
 
 def transfer_to_translation(
@@ -66,8 +68,9 @@ def transfer_to_translation(
     planned = [_planned(cell, configuration, files, data_path, number) for number in range(seeds) for cell in cells]
     with open_study(paths, configuration, STAGE, console) as study:
         rows = [
-            add_test(study, {**UNTESTED, **row}, _Test(study, training, row, files))
+            add_test(study, training, {**UNTESTED, **row}, evaluation.validate, evaluation.test)
             for training, row in zip(planned, study.train(planned, retry), strict=True)
+            for evaluation in [_Evaluation(study, files, training.fingerprint)]
         ]
         lines = [
             told(row, {"validation": figure(row["validation_bleu"], 2), "test": figure(row["test_bleu"], 2)})
@@ -76,7 +79,7 @@ def transfer_to_translation(
         how = next((row["signature"] for row in rows if row["signature"]), "none")
         words = "the files' own words" if configuration.translation.bleu == "none" else "sacrebleu's words"
         heading = f"BLEU from {files.source} to {files.target}, of {words} (sacrebleu {how}):"
-        tell(study, heading, lines)
+        study.conclude("\n".join([heading, *lines]))
 
 
 def _planned(
@@ -89,33 +92,32 @@ def _planned(
 
 
 @dataclass(frozen=True)
-class _Test:
+class _Evaluation:
     """Translates validation and test sentences with the weights of a training's best epoch."""
 
     study: Study
-    training: Planned
-    row: Row
     files: ParallelFiles
+    fingerprint: str  # of the training
 
-    def __call__(self) -> Row:
-        validation, _, _ = self._translate("validation")
-        test, signature, loss = self._translate("test")
+    def validate(self, trial: Trial) -> Row:
+        return {"validation_bleu": self._translate(trial, "validation")[0]}
+
+    def test(self, trial: Trial) -> Row:
+        score, signature, loss = self._translate(trial, "test")
         return {
-            "validation_bleu": validation, "test_bleu": test, "test_loss": loss, "signature": signature,
+            "test_bleu": score, "test_loss": loss, "signature": signature,
             "translations": str(self._folder.relative_to(self.study.paths.folder)),
         }  # fmt: skip
 
     @property
     def _folder(self) -> Path:
-        return self.study.paths.folder / "translations" / self.training.fingerprint
+        return self.study.paths.folder / "translations" / self.fingerprint
 
-    def _translate(self, split: str) -> tuple[float, str, float]:
+    def _translate(self, trial: Trial, split: str) -> tuple[float, str, float]:
         """BLEU, its signature, and the mean cross-entropy of the references; the translations become a file."""
-        weights = str(self.study.paths.weights(self.training.fingerprint).resolve())
-        trial = replace(self.training.trial, weights_path=weights)
         prepared = Path(trial.data_path)
         with laid_out(self.study.paths, encode_split(self.files, split, prepared)) as folder:
-            name = f"{split}-{STAGE}-{self.row['training']}"
+            name = f"{split}-{self.fingerprint}"
             translated: Translations = self.study.call(name, translate_held_out, HeldOutPairs(trial, folder, split))
         assert trial.translation is not None
         vocabulary = np.load(prepared / "target_vocabulary.npy", allow_pickle=False).tolist()

@@ -7,11 +7,14 @@ is no part of the run folder: it is kept, by the digests of their config.json, i
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from models.space import load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.files import write_atomically, writing
+from pipeline.foreign_code import find_own_modules, without_foreign_code
 from pipeline.run_commands import command
 from pipeline.run_paths import RunPaths
 
@@ -40,6 +43,20 @@ def refuse_foreign_code(paths: RunPaths, configuration: Configuration) -> None:
             f"{paths.config}: names code that is not of this project ({', '.join(names)}), in a run that was not"
             f" started by you on this machine. If you know that code, `{command('trust', paths.folder)}` lets it be run"
         )
+
+
+def with_trusted_code(paths: RunPaths, configuration: Configuration) -> Configuration:
+    """A configuration for a report: the space is imported where it is ours, or that of a run whose code is trusted.
+
+    Else, and where it cannot be imported here, architectures are shown as the tables have them.
+    """
+    if foreign_code(configuration) and _mark(paths.config).exists():
+        find_own_modules()
+        with suppress(Exception):  # a user's module may raise anything, or not be there
+            for name in configuration.space.functions:
+                load_function(name)
+            return configuration
+    return without_foreign_code(configuration)
 
 
 def _mark(config: Path) -> Path:

@@ -55,8 +55,10 @@ def refuse_damage(paths: RunPaths) -> None:
 
 def runs_in(folder: Path) -> list[Path]:
     """The folder of a run, or those of the searches in a comparison's."""
-    searches = sorted(config.parent for config in folder.glob("*/config.json"))
-    return searches if searches and not RunPaths(folder).config_copy.exists() else [folder]
+    paths = RunPaths(folder)
+    if paths.config.exists() or paths.config_copy.exists():
+        return [folder]
+    return sorted(config.parent for config in folder.glob("*/config.json")) or [folder]
 
 
 def run_at_rest(folder: Path) -> RunPaths:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.checkpoints import SearchState, save_checkpoint
 from pipeline.configuration import Configuration
 from pipeline.run_folder import create_run
 from pipeline.run_paths import RunPaths
@@ -70,8 +71,7 @@ def _fill(paths: RunPaths, configuration: Configuration, count: int, failing: in
         }
         for wave in range(-(-count // 8))
     ]  # fmt: skip
-    paths.checkpoints.mkdir()
-    paths.checkpoint(len(updates)).touch()  # its name alone is looked at
+    save_checkpoint(paths, SearchState(len(updates), count, PolicyState("random", seed, version=len(updates))))
     with closing(Tables(paths)) as tables:
         tables.append({"samples": samples, "results": results, "updates": updates})
 

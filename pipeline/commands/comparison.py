@@ -62,9 +62,11 @@ def compare(
                 raise UserError(f"{_listed(given)}: runs are compared as they are; allowed is --json alone")
             side_by_side(folders, as_json)
         return
-    (folder,) = folders
+    folder = existing(folders[0])
     with going_on(folder):
-        if (existing(folder) / "config.json").exists():
+        if as_json:
+            raise UserError("--json: allowed with two runs or more")
+        if (folder / "config.json").exists():
             raise UserError(f"{folder} is a run: name another to compare it with, or a folder for a comparison")
         if like is None:
             options, of_table = {"data.folder": data, "search.samples": samples}, (table, columns, reward)

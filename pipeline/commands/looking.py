@@ -1,7 +1,8 @@
 """`wavenas status | list | top | show | diff`: looking at runs, also at those going on and from other machines."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,7 +168,16 @@ def _count(value: int | None) -> str:
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, indent=2, default=str)
+    return json.dumps(_finite(data), indent=2, default=str, allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    """Data without the numbers that JSON has not: null in their place, as for the losses of a child that diverged."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], empty: str, sides: str) -> None:

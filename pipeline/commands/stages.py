@@ -97,7 +97,7 @@ def _open(
     others = [assignment for assignment in assignments if assignment not in of_stage]
     paths, settled = open_run(folder)
     refuse_foreign_code(paths, settled)
-    configuration = with_other_cluster(settled, site, cluster, others)
+    configuration = with_other_cluster(settled, site, cluster, others, section)
     return override(with_settings(configuration, given, "option"), of_stage), Console()
 
 

@@ -14,7 +14,7 @@ from pipeline.commands.options import RunFolder
 from pipeline.exit_codes import exit_codes
 
 FOLLOW_SECONDS = 1.0
-ENTRY = re.compile(r"(\S+ \S+) ([A-Z]+) (.*)")  # time, level, message
+ENTRY = re.compile(r"(\d{4}-\d\d-\d\d \S+) ([A-Z]+) (.*)")  # time, level, message
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +35,11 @@ def tail(
         if not paths.log.exists():
             return
         with paths.log.open(encoding="utf-8", errors="replace") as log:
-            _news(deque(log, maxlen=lines), as_json)
+            _print(deque(_news(log, as_json), maxlen=lines))
             while follow and is_running(paths):
                 time.sleep(FOLLOW_SECONDS)
-                _news(_whole_lines(log), as_json)
-            _news(log, as_json)
+                _print(_news(_whole_lines(log), as_json))
+            _print(_news(log, as_json))
 
 
 def _whole_lines(log: TextIO) -> Iterator[str]:
@@ -52,16 +52,22 @@ def _whole_lines(log: TextIO) -> Iterator[str]:
         yield line
 
 
-def _news(lines: Iterable[str], as_json: bool) -> None:
-    """Print lines of a log; as JSON with those that follow an entry, of a traceback, as part of its message."""
+def _news(lines: Iterable[str], as_json: bool) -> Iterator[str]:
+    """Lines of a log; as JSON each is an entry, with what follows it, of a traceback, as part of its message."""
     if not as_json:
-        typer.echo("".join(lines), nl=False)
+        yield from lines
         return
-    entries: list[dict[str, str]] = []
+    entry: dict[str, str] | None = None
     for line in lines:
         if begun := ENTRY.match(line):
-            entries.append({"time": begun[1], "level": begun[2], "message": begun[3]})
-        elif entries:
-            entries[-1]["message"] += "\n" + line.rstrip("\n")
-    for entry in entries:
-        typer.echo(json.dumps(entry))
+            if entry:
+                yield json.dumps(entry) + "\n"
+            entry = {"time": begun[1], "level": begun[2], "message": begun[3]}
+        elif entry:
+            entry["message"] += "\n" + line.rstrip("\n")
+    if entry:
+        yield json.dumps(entry) + "\n"
+
+
+def _print(lines: Iterable[str]) -> None:
+    typer.echo("".join(lines), nl=False)

@@ -11,7 +11,6 @@ from models.conv_architecture import ConvArchitecture
 from models.space import SearchSpace
 from pipeline.configuration import Configuration
 from pipeline.files import write_atomically, writing
-from pipeline.foreign_code import without_foreign_code
 from pipeline.progress import format_reward, format_seconds
 from pipeline.report import page as html
 from pipeline.report.after_search import STAGES, stage_sections, trainings_of
@@ -37,6 +36,7 @@ from pipeline.summary import (
     summary_text,
 )
 from pipeline.tables import read_table
+from pipeline.trust import with_trusted_code
 
 SHOWN = 3  # of the best architectures
 
@@ -150,4 +150,4 @@ def remake_report(paths: RunPaths) -> None:
     if paths.config.exists():
         paths, configuration = open_run(paths.folder)
         with writing(paths.report):
-            write_report(paths, without_foreign_code(configuration))
+            write_report(paths, with_trusted_code(paths, configuration))

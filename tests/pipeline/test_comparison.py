@@ -66,6 +66,17 @@ def test_finished_searches_are_not_run_again(done: tuple[Path, Path, str], tmp_p
     pd.testing.assert_frame_equal(*frames)
 
 
+def test_a_comparison_goes_by_its_name(
+    done: tuple[Path, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, folder, _ = done
+    shutil.copytree(folder, tmp_path / "runs" / "mine")
+    monkeypatch.chdir(tmp_path)
+    output = compare(table, Path("mine"))
+    assert "Table and plot: runs/mine/comparison.parquet" in output and not Path("mine").exists()
+    assert "--json: allowed with two runs" in type_in("compare", "mine", "--json", expected=2)
+
+
 def test_a_comparison_is_in_the_reports_of_all_that_belong_to_it(done: tuple[Path, Path, str], tmp_path: Path) -> None:
     table, compared, _ = done
     search_table(table, tmp_path / "run", "--policy", "random", "--set", "search.control=none", "--seed", "5")

@@ -166,7 +166,10 @@ def test_the_test_split_is_not_opened_twice(status: str | None, run: Path, monke
     assert not opened
 
 
-def test_that_it_is_opened_is_durable_before_it_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reason", [UserError("cannot be read"), KeyboardInterrupt("cannot be read")])
+def test_that_it_is_opened_is_durable_before_it_is_read(
+    reason: BaseException, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a power cut would have it: the journal is copied while the split is read."""
     training, row = long_trainings(run)[0]
     shutil.rmtree(run / "final")
@@ -175,14 +178,14 @@ def test_that_it_is_opened_is_durable_before_it_is_read(run: Path, monkeypatch: 
 
     def read(*_: object) -> None:
         shutil.copytree(run, copy)
-        raise UserError("cannot be read")
+        raise reason
 
     monkeypatch.setattr("pipeline.held_out.read_test_split", read)
     paths, configuration = open_run(run)
     with open_study(paths, configuration, "final", Console(quiet=True)) as study:
         row = {**row, "training": 0, "ended_at": 0}
         study.record(row)
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(type(reason), match="cannot be read"):
             evaluate_once(study, training, row)
         assert study.rows[-1]["status"] == "failed" and row_of_test(study.rows) is None, "there is no figure"
     with open_study(RunPaths(copy), configuration, "final", Console(quiet=True)) as study:

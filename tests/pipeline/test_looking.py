@@ -1,6 +1,7 @@
 """The commands that look at runs, from their files alone."""
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -16,7 +17,7 @@ from pipeline.run_folder import driver_lock, is_running, open_run
 from pipeline.run_paths import RunPaths
 from pipeline.run_state import run_state
 from pipeline.seals import read_json, write_json
-from pipeline.tables import read_table
+from pipeline.tables import Tables, read_table
 
 NOBODY = 65_534  # a user
 
@@ -78,6 +79,25 @@ def test_one_trial_is_shown_whole(finished_run: Path) -> None:
     assert "no trial 99; allowed are 0 to 19" in type_in("show", finished_run, 99, expected=2)
 
 
+def test_what_json_has_no_numbers_for_is_null(finished_run: Path, tmp_path: Path) -> None:
+    paths = RunPaths(shutil.copytree(finished_run, tmp_path / "run"))
+    epoch = {**read_table(paths, "epochs").to_pylist()[0], "trial_id": 3, "epoch": 7}
+    tables = Tables(paths)
+    tables.append({"epochs": [{**epoch, "train_loss": math.nan, "validation_loss": math.inf}]})
+    tables.commit()
+    tables.close()
+    told = json.loads(type_in("show", paths.folder, 3, "--json"), parse_constant=pytest.fail)
+    assert told["epochs"][-1]["train_loss"] is told["epochs"][-1]["validation_loss"] is None
+
+
+def test_a_search_is_over_where_its_checkpoint_says_so(finished_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(folder / "updates")
+    assert json.loads(type_in("status", folder, "--json"))["state"] == "finished"
+    type_in("resume", folder)
+    assert not (folder / "updates").exists(), "nothing was left to be done"
+
+
 def test_runs_are_told_apart(finished_run: Path, running: Path) -> None:
     told = json.loads(type_in("diff", finished_run, running, "--json"))
     assert told["settings"] == {"search.samples": [20, 200]} and told["figures"][0]["children"] == 20
@@ -110,9 +130,11 @@ def test_the_end_of_the_log_is_told(finished_run: Path) -> None:
 def test_the_log_is_told_to_machines_too(running: Path) -> None:
     with (running / "run.log").open("a") as log:
         log.write("2026-01-02 03:04:05,678 ERROR it broke\nTraceback:\n  a line\n")
-    entries = [json.loads(line) for line in type_in("tail", running, "-n", "4", "--json").splitlines()]
-    broke = {"time": "2026-01-02 03:04:05,678", "level": "ERROR", "message": "it broke\nTraceback:\n  a line"}
-    assert entries[-1] == broke and entries[0]["level"] == "INFO" and entries[0]["message"] == "finished"
+        log.write("ValueError: in CUDA code\n" * 20)
+    entries = [json.loads(line) for line in type_in("tail", running, "-n", "2", "--json").splitlines()]
+    message = "it broke\nTraceback:\n  a line" + "\nValueError: in CUDA code" * 20
+    broke = {"time": "2026-01-02 03:04:05,678", "level": "ERROR", "message": message}
+    assert entries[1] == broke and entries[0]["level"] == "INFO" and entries[0]["message"] == "finished"
 
 
 def test_a_run_goes_by_its_name(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Spaces and tasks of users' own, by the examples of the documentation."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,22 +8,48 @@ import pandas as pd
 import pytest
 from conftest import type_in, wavenas
 
+from pipeline.report import remake_report
+from pipeline.run_paths import RunPaths
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-def test_the_examples_search_as_their_text_says(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of the space and the task of the examples, as their text says, and what it printed."""
+    folder = tmp_path_factory.mktemp("own") / "run"
     text = (EXAMPLES / "bottleneck_space.py").read_text()
     command = next(line.strip() for line in text.splitlines() if "python -m pipeline" in line)
     arguments = command.removeprefix("python -m pipeline ").split()
-    extra = ["--run", tmp_path / "run", "--set", "search.control=none"]
+    extra = ["--run", folder, "--set", "search.control=none"]
     ended = subprocess.run(wavenas(*arguments, *extra), cwd=EXAMPLES, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    results = pd.read_parquet(tmp_path / "run" / "results")
-    samples = pd.read_parquet(tmp_path / "run" / "samples")
+    return folder, ended.stdout
+
+
+def test_the_examples_search_as_their_text_says(searched: tuple[Path, str]) -> None:
+    folder, printed = searched
+    results = pd.read_parquet(folder / "results")
+    samples = pd.read_parquet(folder / "samples")
     assert len(results) == 16 and (results.status == "ok").all(), results.error.dropna().tolist()
     assert results.metric.max() > 0.5 and results.parameters.isna().all()
     assert samples.tokens.map(len).nunique() > 1
-    assert '"activation": ' in ended.stdout and "metric 0." in ended.stdout
+    assert '"activation": ' in printed and "metric 0." in printed
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_report_that_is_made_again_has_an_own_space_in_it_where_that_is_trusted(
+    trusted: bool, searched: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(searched[0], tmp_path / "run"))
+    monkeypatch.chdir(EXAMPLES)
+    if not trusted:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of-another"))
+    before = (folder / "report" / "report.html").read_text()
+    remake_report(RunPaths(folder))
+    after = (folder / "report" / "report.html").read_text()
+    assert "What the policy has come to prefer" in before
+    assert ("What the policy has come to prefer" in after, "space bottleneck_space" in after) == (trusted, trusted)
 
 
 def test_the_examples_are_short() -> None:

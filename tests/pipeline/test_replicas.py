@@ -1,6 +1,7 @@
 """Asynchronous replicas: equal to waves where there is one, and otherwise what their tables say, whatever happens."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -81,7 +82,11 @@ def test_killed_and_resumed_it_keeps_its_word(table: Path, tmp_path: Path, monke
     _kill_after(wavenas(*start), folder, 40)
     before = pd.read_parquet(folder / "results").query("status == 'ok'").set_index("trial_id").ended_at
     go.touch()
+    log, ended = (folder / "run.log").read_text(), children_ended(folder)
     type_in("resume", folder)
+    waves = re.findall(r"wave \d+: (\d+) children(?:, (\d+))?", (folder / "run.log").read_text()[len(log) :])
+    to_train = sum(int(size) - int(already or 0) for size, already in waves)
+    assert to_train == 120 - ended < 81, "what the time left is reckoned with"
     results = pd.read_parquet(folder / "results").set_index("trial_id")
     assert sorted(results.index) == list(range(120))
     assert 0 < len(before) <= 60

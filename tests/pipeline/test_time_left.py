@@ -132,3 +132,17 @@ def test_the_cost_of_an_estimate_grows_with_the_children_and_no_faster() -> None
         return sum(entry.callcount for entry in profile.getstats())
 
     assert calls(8_000) < 6 * calls(2_000)
+
+
+@pytest.mark.parametrize("status", ["failed", "ok"])
+def test_depths_whose_flops_nobody_knows_are_estimated_too(status: str) -> None:
+    """A space that is not imported tells no FLOPs of children to come; those that ended took as long as theirs tell."""
+    children = [
+        Child(6, 10.0 + number % 3, f"worker-{number % 4}", BEGUN + 3 * number, number, 1e6 * (10.0 + number % 3))
+        for number in range(40)
+    ]
+    ended = [*children, Child(8, 12.0, "worker-0", BEGUN + 121, 40, None, status)]
+    for known in (children, ended):
+        to_come = ToCome({8: 100}, {}, None, {})
+        left = seconds_left(known, to_come, under_way=4, since=BEGUN, now=BEGUN + 122)
+        assert left is not None and 0.7 < left / (100 * 11 / 4) < 1.5

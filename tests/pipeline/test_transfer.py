@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from conftest import type_in
 from models.language_model import count_parameters
 from models.presets import nascell
 from pipeline.checks import check_configuration
+from pipeline.configuration import override
 from pipeline.errors import UserError
 from pipeline.experiments import ptb, ptb_small
 from pipeline.transfer import add_test, bits
@@ -164,7 +166,7 @@ def test_the_best_cell_of_a_search_is_transferred(text: Path) -> None:
         ),
         (
             ["characters", "run", "--cell", "lstm", "--data", ".", "--set", "translation.epochs=9"],
-            "translation: a transfer looks at language, child",
+            "translation: a transfer looks at language, data, child",
         ),
     ],
 )
@@ -175,41 +177,65 @@ def test_what_cannot_be_is_said(
     assert message in " ".join(type_in("transfer", *arguments, expected=2).split())
 
 
+UNTESTED = {"status": "ok", "test_opened_at": None, "validation_bits": None, "test_bits": None}
+
+
 class Recorder:
-    """Takes the place of a stage's table."""
+    """Takes the place of a stage's table, with what each evaluation finds in it."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
 
-    def record(self, row: dict[str, object]) -> None:
+    def record(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
+
+    def with_weights(self, training: None, row: dict[str, Any]) -> tuple[None, dict[str, Any]]:
+        return training, row
+
+    def test(self, row: dict[str, Any], found: float | BaseException) -> dict[str, Any]:
+        def evaluate(_: object) -> dict[str, Any]:
+            assert self.rows[-1]["test_opened_at"] is not None and self.rows[-1]["validation_bits"] == 2.5
+            if isinstance(found, BaseException):
+                raise found
+            return {"test_bits": found}
+
+        return add_test(self, None, row, lambda _: {"validation_bits": 2.5}, evaluate)  # type: ignore[arg-type]
 
 
 def test_that_the_test_split_is_opened_is_durable_before_it_is_read() -> None:
-    study, row = Recorder(), {"status": "ok", "test_opened_at": None, "test_bits": None}
-
-    def killed() -> dict[str, object]:
-        assert study.rows[-1]["test_opened_at"] is not None
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        add_test(study, row, killed)  # type: ignore[arg-type]
-    lost = study.rows[-1]
-    assert add_test(study, lost, killed) == lost and len(study.rows) == 1  # type: ignore[arg-type]
+    study = Recorder()
+    assert study.test(UNTESTED, 1.5)["test_bits"] == 1.5
+    opened, tested = study.rows
+    assert opened["test_opened_at"] == tested["test_opened_at"] and opened["test_bits"] is None
+    assert study.test(opened, 1.5) == opened and len(study.rows) == 2, "what a kill leaves"
 
 
-def test_a_test_split_that_could_not_be_read_may_be_opened_again() -> None:
-    study, row = Recorder(), {"status": "ok", "test_opened_at": None, "test_bits": None}
+@pytest.mark.parametrize("reason", [UserError("test.txt: has no words"), KeyboardInterrupt()])
+def test_a_test_split_without_a_figure_may_be_opened_again(reason: BaseException) -> None:
+    study = Recorder()
+    with pytest.raises(type(reason)):
+        study.test(UNTESTED, reason)
+    assert study.rows[-1] == {**UNTESTED, "validation_bits": 2.5}
+    assert study.test(study.rows[-1], 1.5)["test_bits"] == 1.5
+    diverged = {**UNTESTED, "status": "diverged"}
+    assert study.test(diverged, reason) == diverged
 
-    def unreadable() -> dict[str, object]:
-        raise UserError("test.txt: has no words")
 
-    with pytest.raises(UserError):
-        add_test(study, row, unreadable)  # type: ignore[arg-type]
-    assert study.rows[-1] == row
-    assert add_test(study, row, lambda: {"test_bits": 1.5})["test_bits"] == 1.5  # type: ignore[arg-type]
-    diverged = {**row, "status": "diverged"}
-    assert add_test(study, diverged, unreadable) == diverged  # type: ignore[arg-type]
+def test_weights_that_are_gone_are_trained_again_before_the_test(text: Path) -> None:
+    folder = text / "run"
+    test = (text / "test.txt").read_text()
+    (text / "test.txt").write_text("of a word that nobody knows")
+    command = ["transfer", "characters", folder, "--cell", "lstm", "--data", text, *LETTERS]
+    type_in(*command, expected=2)
+    (row,) = table(folder, "transfer_characters").to_dict("records")
+    assert row["status"] == "ok" and pd.isna(row["test_opened_at"]) and row["validation_bits"] > 0
+    (folder / row["weights"]).unlink()
+    (text / "test.txt").write_text(test)
+    (folder / "test-split").mkdir()  # as a kill would have left it
+    assert "are gone or damaged: it is trained again" in type_in(*command)
+    (tested,) = table(folder, "transfer_characters").to_dict("records")
+    assert tested["test_bits"] == pytest.approx(row["validation_bits"], rel=1e-5)
+    assert not (folder / "test-split").exists()
 
 
 def test_bits_and_bleu() -> None:
@@ -240,4 +266,5 @@ def test_models_of_characters_are_those_of_table_3(size: str, parameters: float)
 def test_a_cell_of_a_small_search_can_be_translated_with() -> None:
     """The search's own settings of language models mean nothing to a translation model."""
     assert ptb_small().language != LanguageSettings()
-    check_configuration(for_translation(ptb_small()))
+    bounded = override(ptb_small(), ["search.max_parameters=100000", "search.max_flops=1000000"])
+    check_configuration(for_translation(bounded))

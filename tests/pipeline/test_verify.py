@@ -146,6 +146,13 @@ def test_weights_and_checkpoints_of_children_are_looked_at_and_hold_no_search_up
     assert_same_run(run, runs / "reference")
 
 
+def test_a_run_with_a_control_and_without_its_copy_is_no_comparison(run: Path) -> None:
+    shutil.copytree(run, run / "control")
+    (run / "config.copy.json").unlink()
+    output = type_in("verify", run, expected=1)
+    assert f"BAD  {run}/config.copy.json" in output and f"{run}/control/config.json" in output
+
+
 def test_verify_goes_over_the_searches_of_a_comparison(runs: Path, tmp_path: Path) -> None:
     for name in ("controller-0", "random-0"):
         shutil.copytree(runs / "run", tmp_path / name)

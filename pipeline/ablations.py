@@ -103,7 +103,7 @@ def _trainings(
             trial = replace(trial_of(configuration, paths, data_path, sample), space=variant.space)
             columns = {
                 **variant.columns, "repetition": repetition,
-                "architecture": json.dumps(to_json(architecture), default=vars),
+                "architecture": json.dumps(to_json(architecture)),
                 "architecture_hash": architecture_hash(architecture),
             }  # fmt: skip
             name = f"trial {best['trial_id']}, {in_words(variant.columns)}, repetition {repetition}"

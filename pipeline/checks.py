@@ -1,15 +1,17 @@
 """What can be seen to be wrong with a configuration before anything starts."""
 
+import json
 from dataclasses import fields
 from random import Random
 from textwrap import shorten
 
 from cluster.open import check_cluster
-from models.architecture import architecture_hash
+from models.architecture import architecture_hash, to_json
 from models.space import Choice, Path, SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
-from pipeline.foreign_code import find_own_modules
+from pipeline.foreign_code import find_own_modules, in_place_of_ours
+from pipeline.trust import foreign_code
 from tasks.settings import (
     IMAGE_TASK,
     LANGUAGE_TASK,
@@ -29,6 +31,11 @@ OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
 def check_configuration(configuration: Configuration) -> None:
     """Raise UserError, with the value and what is allowed."""
     find_own_modules()
+    if (names := foreign_code(configuration)) and (path := in_place_of_ours()):
+        raise UserError(
+            f"{path}: has the name of a package of WaveNAS, so that {names[0]} is not looked for beside it;"
+            " rename it, or begin in another folder"
+        )
     try:
         check_cluster(configuration.cluster)
         SearchSpace(configuration.space.function, configuration.space.options).check_options()
@@ -108,6 +115,7 @@ def _try_space(configuration: Configuration) -> None:
             for path in space.paths(depth, TRIED):
                 _walk(path, chance, sizes)
                 architecture_hash(path.architecture)
+                json.dumps(to_json(path.architecture))  # as tables and reports have it
     except Exception as error:
         options = f", space.options = {shorten(str(space.options), 300)}" if space.options else ""
         raise UserError(f"space {configuration.space.function}{options}: {type(error).__name__}: {error}") from error

@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -60,6 +61,8 @@ class Children:
             if child.failures[result.status] <= getattr(self._retries, result.status, 0):
                 child.tell(result.status, result.error)
                 log.warning("trial %d is trained again: %s", result.trial_id, child.story[-1])
+                if result.status == "timed_out" and child.trial.checkpoint_path:  # which tells of the time it has spent
+                    Path(child.trial.checkpoint_path).unlink(missing_ok=True)
                 again.append(child)
             else:
                 over.append(child.final(result))

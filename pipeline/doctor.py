@@ -30,7 +30,7 @@ from pipeline.time_left import Child, seconds_of_run
 from pipeline.workload import children_to_come
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
-from tasks.records import Trial, TrialResult
+from tasks.records import COUNTED, Trial, TrialResult
 from tasks.settings import IMAGE_TASK, LANGUAGE_TASK, RetrySettings, depth_at
 
 TRIAL_EPOCHS = 2  # the first epoch has costs of its own
@@ -142,9 +142,11 @@ def _estimate(
     trials = [_trial(configuration, depth, number, paths, data_path) for number, depth in enumerate(depths)]
     results = [_train(tasks, children, trial) for trial in trials]
     for depth, result in zip(depths, results, strict=True):
-        if result.error:
-            yield Finding(f"a child of depth {depth}", f"{result.status}: {result.error.strip()}", wrong=True)
-            return
+        if result.error:  # one that ended well tells what its first try ended with
+            wrong = result.status not in COUNTED
+            yield Finding(f"a child of depth {depth}", f"{result.status}: {result.error.strip()}", wrong)
+            if wrong:
+                return
     epochs = [_epoch_seconds(result) for result in results]
     seconds = [_child_seconds(configuration, result) for result in results]
     tried = [

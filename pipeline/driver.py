@@ -66,6 +66,7 @@ def _drive(
             log.warning("accepted: %s", difference)
         try:
             _search_all(paths, configuration, data_path, console)
+            _report(paths, configuration)
         except KeyboardInterrupt:
             log.warning("interrupted")
             raise
@@ -78,7 +79,6 @@ def _drive(
                 _report(paths, configuration)
                 say(console, f"What failed, and what it cost: {paths.report}/report.html")
             raise
-        _report(paths, configuration)
         log.info("finished")
     say(console, f"\n{summary_text(paths, configuration)}\n")
     if not rewards_so_far(paths):

@@ -38,6 +38,7 @@ from tasks.data import whiten
 from tasks.settings import DataSettings
 
 IMPORTS = ("json", "math")  # of the standard library, where the code uses them
+UNFINISHED = ".wavenas-unfinished"  # in a folder until its README is there
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,13 @@ def write_export(folder: Path, architecture: Any, content: Content, origin: Orig
     try:
         check_free(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNFINISHED).touch()
         for name, data in files.items():
             write_atomically(folder / name, data)
         missing = write_graphs(folder, content.example) if graphs and content.example else {}
         readme = _readme(folder, architecture, content, origin, missing)
         write_atomically(folder / "README.md", readme.encode())
+        (folder / UNFINISHED).unlink()
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     except DiskError as error:
@@ -179,8 +182,8 @@ def write_export(folder: Path, architecture: Any, content: Content, origin: Orig
 
 def check_free(folder: Path) -> None:
     """Raise UserError for what is no new or empty folder, nor one whose export was interrupted before its README."""
-    ours = folder.is_dir() and all(path.name in FILES or path.name.startswith(".") for path in folder.iterdir())
-    if folder.exists() and not ours:
+    free = folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())
+    if folder.exists() and not free and not (folder / UNFINISHED).exists():
         raise UserError(f"{folder}: exists already; an export goes into a new folder, or an empty one")
 
 

@@ -11,7 +11,7 @@ from pipeline.tables import read_table
 
 OF_TRIALS = ("reward", "metric", "seconds", "parameters", "flops")  # of `results`
 OF_UPDATES = ("mean_reward", "baseline", "entropy", "gradient_norm", "duplicates", "staleness", "num_failed")
-EVENTS = "events.out.tfevents."
+EVENTS, OURS = "events.out.tfevents.", ".wavenas"  # how the names of such files begin, and those of ours end
 Figure = tuple[str, float, int, datetime]  # tag, value, step, time
 
 
@@ -27,16 +27,22 @@ def write_events(paths: RunPaths, folder: Path) -> int:
     except ImportError as error:
         raise UserError(f"TensorBoard is not installed ({error}); pip install -e '.[tensorboard]' adds it") from error
     before = list(folder.iterdir()) if folder.is_dir() else []
-    if (folder.exists() and not folder.is_dir()) or any(not path.name.startswith(EVENTS) for path in before):
+    if (folder.exists() and not folder.is_dir()) or not all(map(_is_ours, before)):
         raise UserError(f"--to {folder}: allowed is a new or an empty folder, or one that this command has written")
     count = 0
-    with SummaryWriter(folder, purge_step=0) as writer:  # what was shown from step 0 on is forgotten
+    with SummaryWriter(
+        folder, purge_step=0, filename_suffix=OURS
+    ) as writer:  # what was shown from step 0 on is forgotten
         for tag, value, step, time in _figures(paths):
             writer.add_scalar(tag, value, step, walltime=time.timestamp())
             count += 1
     for path in before:
         path.unlink()
     return count
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name.startswith(EVENTS) and path.name.endswith(OURS)
 
 
 def _figures(paths: RunPaths) -> Iterator[Figure]:

@@ -10,11 +10,25 @@ from models.space import load_function
 from pipeline.configuration import Configuration
 from tasks.settings import SpaceSettings
 
+OURS = ("pipeline", "tasks", "models", "cluster")  # packages
+
 
 def find_own_modules() -> None:
-    """Let modules in the current folder be imported, here and on the workers that are started from here."""
-    if (here := str(Path.cwd())) not in sys.path:
+    """Let modules in the current folder be imported, here and on the workers that are started from here.
+
+    Unless one there would be imported in place of ours.
+    """
+    if (here := str(Path.cwd())) not in sys.path and not in_place_of_ours():
         sys.path.insert(0, here)
+
+
+def in_place_of_ours() -> Path | None:
+    """What in the current folder has the name of one of our packages and is another, as a user's own `models.py`."""
+    here, home = Path.cwd(), Path(__file__).resolve().parents[1]
+    if here.resolve() == home:
+        return None
+    places = (here / f"{name}{ending}" for name in OURS for ending in ("", ".py"))
+    return next((place for place in places if place.exists()), None)
 
 
 def without_foreign_code(configuration: Configuration) -> Configuration:

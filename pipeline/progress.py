@@ -24,6 +24,10 @@ from tasks.records import COUNTED
 
 log = logging.getLogger("wavenas")
 COLLAPSE_SHARE = 0.9  # a policy has collapsed if so many of its children are duplicates,
+NEGATIVE = (
+    "A reward is below 0, which is what a child that diverges gets: the policy learns to diverge. Let the task return a"
+    " metric that is larger the better, from 0 on, or a loss with search.reward_power=-1."
+)
 LINE_SHARE = 0.01  # of the time so far passes at least between two lines in a batch job
 COLLAPSE_WAVES, COLLAPSE_CHILDREN = 5, 40  # looking back over so many waves and children
 
@@ -51,7 +55,8 @@ class Progress:
     ) -> None:
         self._console, self._name, self._total, self._clock = console, name, total, clock
         rewards = so_far.rewards
-        self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=0.0)
+        self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=-math.inf)
+        self._negative = False  # whether a reward was
         self._done = so_far.statuses.total()
         self._failures = Counter({name: n for name, n in so_far.statuses.items() if name not in COUNTED})
         self._last = so_far.last
@@ -80,6 +85,9 @@ class Progress:
             self._best = max(self._best, row["reward"])
             reward = format_reward(row["reward"])
             log.info("trial %d: %s, reward %s, %.1f s", row["trial_id"], row["status"], reward, row["seconds"])
+            if row["reward"] < 0 and not self._negative:
+                self._negative = True
+                self.warn(NEGATIVE)
         else:
             self._failures[row["status"]] += 1
             reason = (row["error"] or "no reason given").strip()
@@ -141,7 +149,8 @@ class Progress:
     def figures(self) -> str:
         """Best, mean and baseline of the rewards in a few words."""
         mean = self._sum / self._count if self._count else 0.0
-        figures = {"best": self._best, "mean": mean, "baseline": self._last["baseline"] if self._last else 0.0}
+        best = self._best if self._count else 0.0
+        figures = {"best": best, "mean": mean, "baseline": self._last["baseline"] if self._last else 0.0}
         return ", ".join(f"{name} {format_reward(reward, 3)}" for name, reward in figures.items())
 
     def _trouble(self) -> list[str]:

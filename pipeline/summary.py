@@ -6,6 +6,7 @@ from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
+from models.architecture import to_json
 from models.space import SearchSpace
 from models.space_size import space_size
 from pipeline.configuration import Configuration
@@ -67,7 +68,7 @@ def describe_architecture(architecture: Any) -> str:
     """In words where the architecture can tell, else as JSON."""
     if hasattr(architecture, "describe"):
         return str(architecture.describe())
-    return json.dumps(architecture, default=vars, indent=2)
+    return json.dumps(to_json(architecture), indent=2)
 
 
 def compare(search: SearchSummary, control: SearchSummary) -> list[tuple[str, float, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DamagedError, DiskError
+from pipeline.errors import DamagedError, DiskError, UserError
 from pipeline.files import sync_folder, write_atomically, writing
 from pipeline.journal import Journal
 from pipeline.rows import Row
@@ -110,11 +110,14 @@ def part_files(folder: Path) -> list[Path]:
 
 
 def read_part(path: Path, schema: TableSchema, columns: Sequence[str] | None = None) -> pa.Table:
-    """A part with the columns of its schema, and those alone. Raises DamagedError, naming the file."""
+    """A part with the columns of its schema, and those alone.
+
+    Raises DamagedError, naming the file, and UserError for one of another version, which is nothing to be repaired.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(check_parquet(path)))
         if not file.schema_arrow.equals(schema.arrow):
-            raise DamagedError(f"{path}: does not have the columns of table {schema.name} in this version")
+            raise UserError(f"{path}: whole, but of another version of WaveNAS: table {schema.name} has other columns")
         # not in threads of Arrow's: one that lets go of Python's bytes while Python ends aborts the process
         table = file.read(columns=columns, use_threads=False)
         table.validate(full=True)

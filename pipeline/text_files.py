@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.errors import UserError
 from tasks.settings import DataSettings
 
+BYTE_ORDER_MARK = "\ufeff"  # which Windows puts before a text
 END, UNKNOWN = "<eos>", "<unk>"  # the end of a line, and a word that the vocabulary lacks
 HOW_TO_GET_PTB = (
     "Tomas Mikolov's copy of the Penn Treebank, simple-examples.tgz, has such files in its folder data;"
@@ -76,7 +77,7 @@ def decode_lines(path: Path, content: bytes) -> list[str]:
     if (place := content.find(b"\0")) >= 0:
         raise UserError(f"{path}: byte {place} is zero, so it is a binary file; looked for plain text in UTF-8")
     try:
-        return content.decode().removesuffix("\n").split("\n")
+        return content.decode().removeprefix(BYTE_ORDER_MARK).removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: byte {error.start} is not UTF-8 ({error.reason})") from error

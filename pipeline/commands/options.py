@@ -69,4 +69,5 @@ def configured(
 
 
 def _toml(value: object) -> str:
-    return json.dumps(str(value.resolve()) if isinstance(value, Path) else value)
+    """A value as TOML has it, which knows no pairs of surrogates as JSON has for what is beyond 16 bits."""
+    return json.dumps(str(value.resolve()) if isinstance(value, Path) else value, ensure_ascii=False)

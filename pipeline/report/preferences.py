@@ -1,7 +1,7 @@
 """What a policy has come to prefer, from the architectures that it drew alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,30 +13,35 @@ from pipeline.report.plots import HEAT, Plot, new_figure
 from pipeline.rows import Row
 
 WINDOWS = 20  # columns at most
-LONGEST = 24  # characters of an option
+MOST_OPTIONS = 60  # of a decision that is shown
+LONGEST = 24  # characters of an option that are shown
+Option = tuple[int, str]  # its place among those of its decision, and its name
 
 
 @dataclass
 class Shares:
     """Of one kind of decision: how often each option was chosen, and could be, in each column of a heat map."""
 
-    chosen: Counter[tuple[Hashable, int]] = field(default_factory=Counter)  # by option and column
-    possible: Counter[tuple[Hashable, int]] = field(default_factory=Counter)
-    options: dict[Hashable, None] = field(default_factory=dict)  # in order
+    chosen: Counter[tuple[Option, int]] = field(default_factory=Counter)  # by option and column
+    possible: Counter[tuple[Option, int]] = field(default_factory=Counter)
 
-    def add(self, option: Hashable, column: int, chosen: bool) -> None:
-        self.options.setdefault(option)
+    @property
+    def options(self) -> list[Option]:
+        """All that could be chosen anywhere, in order."""
+        return sorted({option for option, _ in self.possible})
+
+    def add(self, option: Option, column: int, chosen: bool) -> None:
         self.possible[option, column] += 1
         self.chosen[option, column] += chosen
 
-    def matrix(self, num_columns: int) -> np.ndarray:
+    def matrix(self, options: Sequence[Option], num_columns: int) -> np.ndarray:
         """Shares (options, columns); NaN where an option could not be chosen."""
         shares = [
             [
                 self.chosen[option, column] / self.possible[option, column] if self.possible[option, column] else np.nan
                 for column in range(num_columns)
             ]
-            for option in self.options
+            for option in options
         ]
         return np.array(shares)
 
@@ -55,15 +60,16 @@ def plot_preferences(space: SearchSpace, samples: Sequence[Row]) -> Plot | None:
     numbers: list[Sequence[object]] = [("decision", "option", "axis", "column", "share")]
     for (left, right), (name, shares) in zip(panels, over_time.items(), strict=True):
         num_places = 1 + max(column for _, column in by_place[name].possible)
-        image = _heat(left, shares, num_windows)
-        _heat(right, by_place[name], num_places)
+        options = shares.options
+        image = _heat(left, shares, options, num_windows)
+        _heat(right, by_place[name], options, num_places)
         left.set(title=name.replace("_", " "))
         left.set_xticks([0, num_windows], ["first", "last"])
         labels = range(1, num_places + 1) if num_places <= 20 else [""] * num_places
         right.set_xticks(np.arange(num_places) + 0.5, labels, fontsize=8)
         right.set_yticks([])
         for axis, table, count in (("window", shares, num_windows), ("place", by_place[name], num_places)):
-            for option, row in zip(table.options, table.matrix(count).tolist(), strict=True):
+            for (_, option), row in zip(options, table.matrix(options, count).tolist(), strict=True):
                 numbers += [(name, option, axis, column, share) for column, share in enumerate(row)]
     panels[0][1].set(title="by place, last quarter")
     figure.colorbar(
@@ -90,27 +96,29 @@ def _count(space: SearchSpace, samples: Sequence[Row], num_windows: int) -> tupl
             assert decision is not None, "more tokens than decisions"
             if isinstance(decision, Anchor):
                 taken = [
-                    (f"{distance} back", token >> decision.count - distance & 1)
+                    ((distance, f"{distance} back"), token >> decision.count - distance & 1)
                     for distance in range(1, decision.count + 1)
                 ]
             else:
-                taken = [(str(value)[:LONGEST], index == token) for index, value in enumerate(decision.values)]
+                taken = [((index, str(value)), index == token) for index, value in enumerate(decision.values)]
             for option, chosen in taken:
                 over_time[decision.name].add(option, window, bool(chosen))
                 if 4 * number >= 3 * len(samples):
                     by_place[decision.name].add(option, places[decision.name], bool(chosen))
             places[decision.name] += 1
             path.take(token)
-    known = {
-        name: shares for name, shares in over_time.items() if len(shares.options) > 1 or "1 back" in shares.options
-    }
-    return {name: shares for name, shares in known.items() if name in by_place}, by_place
+    shown = {}
+    for name, shares in over_time.items():
+        has_alternative = len(shares.options) > 1 or (1, "1 back") in shares.options
+        if has_alternative and len(shares.options) <= MOST_OPTIONS and name in by_place:
+            shown[name] = shares
+    return shown, by_place
 
 
-def _heat(axes: Axes, shares: Shares, num_columns: int) -> QuadMesh:
-    image = axes.pcolormesh(np.ma.masked_invalid(shares.matrix(num_columns)), cmap=HEAT, vmin=0, vmax=1)
+def _heat(axes: Axes, shares: Shares, options: Sequence[Option], num_columns: int) -> QuadMesh:
+    image = axes.pcolormesh(np.ma.masked_invalid(shares.matrix(options, num_columns)), cmap=HEAT, vmin=0, vmax=1)
     axes.invert_yaxis()
-    axes.set_yticks(np.arange(len(shares.options)) + 0.5, [str(option) for option in shares.options], fontsize=9)
+    axes.set_yticks(np.arange(len(options)) + 0.5, [name[:LONGEST] for _, name in options], fontsize=9)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return image

@@ -8,6 +8,7 @@ from pipeline.configuration import Configuration
 from pipeline.rows import Row
 from pipeline.run_paths import RunPaths
 from pipeline.tables import read_table
+from tasks.settings import IMAGE_TASK, LANGUAGE_TASK
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ TABLE_3 = (  # Penn Treebank's characters, test bits per character
 
 def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: Row) -> Iterator[Comparison]:
     """The paper's tables for the data of a run. Test figures are those of tables `final` and `transfer_characters`."""
-    if configuration.data.dataset == "cifar10":
+    if configuration.data.dataset == "cifar10" and configuration.child.task == IMAGE_TASK:
         tests = _tested(paths, "final", "test_metric")
         samples = read_table(paths, "samples", ["trial_id", "depth", "architecture"]).to_pylist()
         sample_of = {row["trial_id"]: row for row in samples}
@@ -95,7 +96,7 @@ def comparisons_with_paper(paths: RunPaths, configuration: Configuration, best: 
         )
         title = "Table 1: test error on CIFAR-10"
         yield Comparison(title, ("model", "depth", "parameters", "error (%)"), TABLE_1, rows)
-    if configuration.data.dataset == "text":
+    if configuration.child.task == LANGUAGE_TASK:
         found = [("this run, best child of the search, validation", best["parameters"], best["metric"])]
         tests = _tested(paths, "final", "test_metric")
         found += [("this run, test", row["parameters"], row["test_metric"]) for row in tests]

@@ -17,6 +17,7 @@ from pipeline.submit import Tasks
 from pipeline.time_left import Child
 from tasks.packages import package_versions
 from tasks.probe import Probe, ProbeRequest, probe
+from tasks.records import Training, Trial
 
 HERE_ALONE = [*TINY, "cluster.workers=1", "cluster.processes=false"]
 HERE = Probe("host", "CPU", "float32", 2, "word", True, package_versions())
@@ -115,6 +116,15 @@ def test_a_gpu_that_torch_does_not_see_is_wrong(monkeypatch: pytest.MonkeyPatch)
 def test_a_child_that_fails_is_found_before_the_run(tmp_path: Path) -> None:
     output = doctor("child.task=math:sqrt", "cluster.processes=false", expected=1)
     assert "WRONG a child of depth 2: failed: Traceback" in output and "the whole run" not in output
+
+
+def half(architecture: object, trial: Trial) -> Training:
+    return Training("ok", 0.5, out_of_memory="out_of_memory with batches of 64")
+
+
+def test_a_child_that_ends_well_at_the_second_try_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = doctor(f"child.task={__name__}:half", "cluster.processes=false")
+    assert "ok    a child of depth 2: ok: out_of_memory with batches of 64" in output and "the whole run" in output
 
 
 def test_what_is_wrong_with_the_configuration_is_said_as_by_run() -> None:

@@ -103,10 +103,12 @@ def test_data_beside_the_code_are_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
-        export(drawn("plain", 0), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    for name in ("mine.txt", "model.py"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(UserError, match="exists already"):
+            export(drawn("plain", 0), tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
 
 
 def test_an_export_that_was_interrupted_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,9 @@ def test_tensorboard_shows_the_figures_of_trials_and_updates(finished_run: Path,
     events.Reload()  # as a TensorBoard that is looking does
     assert [event.step for event in events.Scalars("trial/reward")] == list(range(20)), "each trial once"
     assert len(list((tmp_path / "events").iterdir())) == 1
-    (tmp_path / "events" / "mine.txt").touch()
-    again = type_in("export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events", expected=2)
+    for mine in ("mine.txt", "events.out.tfevents.1.host.2.0"):
+        (tmp_path / "events" / mine).touch()
+        command = ["export-trials", finished_run, "--format", "tensorboard", "--to", tmp_path / "events"]
+        again = type_in(*command, expected=2)
+        (tmp_path / "events" / mine).unlink()
     assert "allowed is a new or an empty folder" in again

@@ -1,12 +1,14 @@
 """Spaces and tasks of users' own, by the examples of the documentation."""
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import type_in, wavenas
+from conftest import IN_THIS_PROCESS, type_in, wavenas
 
 from pipeline.report import remake_report
 from pipeline.run_paths import RunPaths
@@ -74,6 +76,7 @@ def test_options_of_the_experiments_own_space_are_not_given_to_another(tmp_path:
         ("miscounting", "ValueError: Anchor(2) after 0 anchor points"),
         ("crashing", "ZeroDivisionError: division by zero"),
         ("unwritable", "TypeError: Object of type set is not JSON serializable"),
+        ("hashed", "TypeError: Object of type Unwritable is not JSON serializable"),
         ("two_sizes", "ValueError: choice 'width' has 3 values here and 2 elsewhere"),
     ],
 )
@@ -84,6 +87,34 @@ def test_a_space_that_cannot_be_walked_is_an_error_before_anything_starts(
     output = type_in("run", "--space", f"broken_spaces:{function}", "--run", tmp_path / "run", expected=2)
     assert f"space broken_spaces:{function}: {message}" in output
     assert not (tmp_path / "run").exists()
+
+
+def test_any_dataclass_is_an_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    own = ["--space", "broken_spaces:slotted", "--task", "broken_spaces:negative", "--run", tmp_path / "run"]
+    few = [f"--set={setting}" for setting in (*IN_THIS_PROCESS, "search.samples=8", "search.control=none")]
+    output = type_in("run", *own, *few)
+    assert '"width": ' in output and output.count("A reward is below 0") == 1
+    assert re.search(r"best -0\.\d+, mean -0\.", output), "no reward was 0"
+
+
+@pytest.mark.parametrize("name", ["models.py", "tasks/"])
+def test_a_module_of_ones_own_with_the_name_of_one_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the way of what lies beside it, and of nothing else."""
+    place = tmp_path / name
+    place.mkdir() if name.endswith("/") else place.write_text("raise AssertionError")
+    (tmp_path / "own.py").write_text("raise AssertionError")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    output = type_in("run", "--space", "own:space", "--run", tmp_path / "run", expected=2)
+    assert f"{place}: has the name of a package of WaveNAS, so that own:space is not looked for" in output
+    few = ["--set", "search.samples=2", "--set", "cluster.workers=1", "--set", "search.control=none"]
+    tiny = ["--set", "child.epochs=1", "--set", "data.num_train=200", "--set", "search.children_per_replica=2"]
+    command = [str(Path(sys.executable).with_name("wavenas")), "run", "--run", "run", *few, *tiny]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("value", ["conv_space", "a:", ":b", "os:sep"])

@@ -40,6 +40,13 @@ def test_words_are_numbered_by_frequency_and_lines_end_in_a_word(folder: Path) -
     assert vocabulary == ["b", "<eos>", "<unk>", "a", "c"]
 
 
+def test_a_text_of_windows_is_read_as_any_other(folder: Path) -> None:
+    before = prepared(folder)
+    for name, text in (("train", TRAIN), ("valid", VALIDATION)):
+        (folder / f"{name}.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert prepared(folder) == before
+
+
 def test_a_vocabulary_that_is_too_small_keeps_the_most_frequent_words(folder: Path) -> None:
     train, validation, vocabulary = prepared(folder, vocabulary=3)
     assert train == ["<unk>", "b", "b", "<unk>", "<eos>", "b", "<unk>", "<eos>"]

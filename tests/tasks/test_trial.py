@@ -1,4 +1,6 @@
+import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from models.conv_space import ConvArchitecture
-from tasks.records import Training, Trial
+from pipeline.journal import journal_line
+from pipeline.rows import epoch_rows, result_row
+from tasks.records import Epoch, Training, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
 from tasks.trial import reward, run_trial
 
@@ -165,6 +169,36 @@ def give_nan_as_a_training(architecture: ConvArchitecture, trial: Trial) -> Trai
     return Training("ok", math.nan)
 
 
+def give_numpys_numbers(architecture: ConvArchitecture, trial: Trial) -> Training:
+    some = np.float32(0.25)
+    epoch = Epoch(np.int64(0), *[some] * 7)
+    return Training("ok", torch.tensor(0.5), (epoch,), np.int64(7), torch.tensor(9))  # type: ignore[arg-type]
+
+
+def give_no_status(architecture: ConvArchitecture, trial: Trial) -> Training:
+    return Training("good", 0.5)  # type: ignore[arg-type]
+
+
+def give_a_large_number(architecture: ConvArchitecture, trial: Trial) -> float:
+    return 2e7
+
+
+def name_a_strange_file(architecture: ConvArchitecture, trial: Trial) -> float:
+    raise ValueError(f"{os.fsdecode(b'no-utf-8-' + bytes([255]))}: no such file")
+
+
+def test_numbers_of_any_library_become_rows() -> None:
+    result = run_trial(trial_of(own("give_numpys_numbers")))
+    assert (result.status, result.reward) == ("ok", 0.125)
+    assert json.loads(journal_line({"results": [result_row(result, 0)], "epochs": epoch_rows(result)})[9:])
+    assert result.training == Training("ok", 0.5, (Epoch(0, *[0.25] * 7),), 7, 9)
+
+
+def test_an_error_can_be_written_whatever_it_names() -> None:
+    error = run_trial(trial_of(own("name_a_strange_file"))).error
+    assert error is not None and "no-utf-8-\\udcff: no such file" in error and error.encode()
+
+
 def give_a_negative_number(architecture: ConvArchitecture, trial: Trial) -> float:
     return -0.5
 
@@ -172,6 +206,14 @@ def give_a_negative_number(architecture: ConvArchitecture, trial: Trial) -> floa
 def test_rewards_that_are_not_numbers_never_reach_the_controller() -> None:
     result = run_trial(trial_of(own("give_nan_as_a_training")))
     assert (result.status, result.reward) == ("diverged", 0.0)
+    inverse = run_trial(replace(trial_of(own("give_infinity")), reward_power=-1.0))
+    assert (inverse.status, inverse.reward) == ("diverged", 0.0)
+    for task, message in (
+        ("give_no_status", "'good' is no status of a Training; allowed: ok, diverged, too_large"),
+        ("give_a_large_number", "a reward of 8e+21: allowed is up to 1e+12; search.reward_scale makes it less"),
+    ):
+        result = run_trial(trial_of(own(task)))
+        assert result.status == "failed" and message in (result.error or "")
     result = run_trial(replace(trial_of(own("give_a_negative_number")), reward_power=0.5))
     assert result.status == "failed" and result.error is not None
     assert "a metric of -0.5 cannot be raised to the power of 0.5: search.reward_power" in result.error

@@ -11,7 +11,7 @@ from models.cell_architecture import CellArchitecture, Node
 from models.conv_architecture import ConvArchitecture
 from models.conv_layers import ConvLayer, NormLayer, PoolLayer
 from models.presets import figure7, nascell
-from models.space import SearchSpace
+from models.space import Choice, Decisions, SearchSpace
 from pipeline.report.draw_cell import cell_figure, node_places
 from pipeline.report.draw_network import network_figure
 from pipeline.report.plots import STYLE, Plot, inline_svg, save
@@ -80,6 +80,25 @@ def test_preferences_are_counted_by_window_and_by_place() -> None:
     assert [shares["filter_height", "3", "place", n] for n in range(2)] == [0, 1]
     assert shares["inputs", "1 back", "window", 3] == 1 and np.isnan(shares["inputs", "1 back", "place", 0])
     assert not any(decision == "filter_width" for decision, *_ in shares), "there was no choice"
+
+
+def words(depth: int) -> Decisions:
+    """Long names, and as many places as the first one says."""
+    count = yield Choice("count", (1, 2))
+    for _ in range(count):
+        yield Choice("operation", tuple(f"a_name_of_an_operation_that_is_long_{size}" for size in (3, 5, 7)))
+    yield Choice("id", tuple(range(10_000)))
+    return count
+
+
+def test_options_are_told_apart_by_more_than_what_is_shown_of_their_names() -> None:
+    samples = [{"depth": 1, "tokens": tokens} for tokens in [[1, 0, 1, 9]] * 30 + [[0, 2, 9]] * 10]
+    plot = plot_preferences(SearchSpace(f"{__name__}:words", {}), samples)
+    assert plot is not None
+    shares = {(row[0], row[1][-1], *row[2:4]): row[4] for row in plot.numbers[1:]}
+    assert [shares["operation", size, "window", 0] for size in "357"] == [0.5, 0.5, 0]
+    assert [shares["operation", size, "place", 0] for size in "357"] == [0, 0, 1]
+    assert "id" not in {row[0] for row in plot.numbers[1:]}, "nobody looks at 10,000 rows"
 
 
 def row(trial: int, status: str = "ok", end: float = 10.0, device: str | None = "cpu", worker: str = "a"):  # type: ignore[no-untyped-def]

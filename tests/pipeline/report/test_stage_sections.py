@@ -52,6 +52,8 @@ def test_table_1_has_the_network_that_was_tested(tmp_path: Path) -> None:
     assert ["this run, test", "6", "4.2M", "3.65"] in rows and "Table 1: test error on CIFAR-10" in page
     (table,) = comparisons_with_paper(paths, configuration, {"trial_id": 4, "parameters": 10, "metric": 0.9})
     assert [row[1] for row in table.ours] == ["6", "6"]
+    own = override(configuration, ["child.task=test_drawing:words"])
+    assert not list(comparisons_with_paper(paths, own, {"trial_id": 4, "parameters": 10, "metric": -3.2}))
     assert "test accuracy 96.35%" in page
     assert "<td>final stage</td>" in page and f"{40 * 10 / 3600 / 4:.2f} GPU-hours" in page
 

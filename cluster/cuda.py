@@ -17,6 +17,7 @@ from cluster.errors import ClusterError
 from cluster.gpus import num_gpus
 from cluster.local import check_workers
 from cluster.settings import ClusterSettings
+from cluster.worker_setup import GPU_SHARE
 
 NO_GPU = "cluster.kind = 'cuda': no GPU visible (CUDA_VISIBLE_DEVICES: {}); without one, use --cluster local"
 START_SECONDS = 300
@@ -67,7 +68,7 @@ def _one_worker_a_gpu(settings: ClusterSettings, workers: int):  # type: ignore[
             silence_logs=SILENT,
             preload=["cluster.worker_setup"],
         )
-    except NVMLError as error:
+    except (NVMLError, ValueError) as error:  # the latter for a list of GPUs that is none
         raise ClusterError(f"{_no_gpu()} ({error})") from error
 
 
@@ -83,8 +84,7 @@ def _memory_share(each: int) -> dict[str, str]:
     """An equal part of the GPU for each process: a child that wants more fails itself, not its neighbours."""
     if each == 1:
         return {}
-    share = f"per_process_memory_fraction:{SHARED / each:.4f}"
-    return {"distributed.nanny.pre-spawn-environ.PYTORCH_ALLOC_CONF": share}
+    return {f"distributed.nanny.environ.{GPU_SHARE}": f"{SHARED / each:.4f}"}
 
 
 def _no_gpu() -> str:

@@ -33,6 +33,8 @@ FILES_OF_WORKER = 6  # two connections at rest, four at work
 DEATH_SECONDS = 60  # a worker that cannot reach its scheduler for so long ends its job
 CPU_WORKER = "distributed.cli.dask_worker"
 GPU_WORKER = "dask_cuda.cli"
+# It would start a worker on each GPU that a job sees, under names that nobody looks for.
+ONE_GPU = 'FIRST="${CUDA_VISIBLE_DEVICES-0}"; export CUDA_VISIBLE_DEVICES="${FIRST%%,*}"'
 WORKER_SETUP = "cluster.worker_setup"
 
 
@@ -140,7 +142,7 @@ def job_arguments(settings: ClusterSettings, threads_per_child: int, folder: Pat
         # a job that Slurm requeued itself would come back under a name that is replaced already
         "job_extra_directives": ["--no-requeue", *([slurm.gpu_directive] if slurm.gpu else []), *slurm.directives],
         "job_directives_skip": list(slurm.skip_directives),
-        "job_script_prologue": [*_exports(settings, cpus, folder), *slurm.prologue],
+        "job_script_prologue": [*_exports(settings, cpus, folder), *slurm.prologue, *([ONE_GPU] if slurm.gpu else [])],
     }
 
 

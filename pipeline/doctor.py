@@ -154,11 +154,14 @@ def _estimate(
         for depth, took, result in zip(depths, seconds, results, strict=True)
     ]
     told = [" to ".join(dict.fromkeys(map(_told, some))) for some in (epochs, seconds)]
-    yield Finding("an epoch", f"{told[0]}; a child takes about {told[1]}")
+    on_gpu = not worker.device.startswith("CPU")
+    shared = on_gpu and configuration.cluster.children_per_gpu > 1
+    alone = ", alone on its GPU: those that share one take longer, unless it had little to do" if shared else ""
+    yield Finding("an epoch", f"{told[0]}; a child takes about {told[1]}{alone}")
     if cluster.worker_seconds is not None:
         yield _walltime(configuration, cluster.worker_seconds, max(epochs), max(seconds))
     workers = max(cluster.num_workers, len(tasks.workers.addresses()))  # more may have come since it was opened
-    yield _whole_run(configuration, tried, workers, on_gpu=not worker.device.startswith("CPU"))
+    yield _whole_run(configuration, tried, workers, on_gpu)
 
 
 def _whole_run(configuration: Configuration, tried: Sequence[Child], workers: int, on_gpu: bool) -> Finding:

@@ -53,6 +53,7 @@ def _record(network: nn.Module, device: torch.device, precision: torch.dtype, sa
         for buffer, before in buffers:  # running means, which the passes have moved
             buffer.copy_(before)
     if "forward" not in vars(network):
+        torch._C._cuda_clearCublasWorkspaces()  # of the stream that the recording ran on
         free_memory()
         return False
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # recorded on a stream of its own: meant

@@ -6,8 +6,17 @@ from contextlib import AbstractContextManager
 import torch
 
 # In the messages of RuntimeErrors that torch has no class of its own for.
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-DEVICE_FAILED = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_EXECUTION_FAILED")
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # no memory was left for what the library keeps
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "DEVICE_ALLOCATION_FAILED",
+    "unable to find an engine",  # of cuDNN, since none got the memory that it works in
+)
+DEVICE_FAILED = ("CUDA error", "CUDA driver error", "CUDNN_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_EXECUTION_FAILED")
 
 
 def pick_device() -> torch.device:
@@ -33,10 +42,11 @@ def autocast(device: torch.device, precision: torch.dtype, cached: bool = True) 
 
 
 def prepare_process(threads: int) -> None:
-    """Make training repeatable in this process: a fixed number of threads, deterministic kernels."""
+    """Make training repeatable in this process: a fixed number of threads, deterministic kernels, float32 as it is."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # 10 bits in place of 23, in convolutions that are asked for in float32
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """Workers on GPUs. Where a test says fake GPU, dask-cuda is told by its own test switch to touch no device."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cluster.errors import ClusterError
 from cluster.open import check_cluster, open_cluster
 from cluster.settings import ClusterSettings
+from cluster.worker_setup import GPU_SHARE, bound_gpu_memory
 
 FAKE_GPU = "DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC"
 
@@ -26,7 +28,19 @@ def test_fake_gpus_have_a_process_for_each_child(monkeypatch: pytest.MonkeyPatch
         seen = cluster.client.run(_gpu_process_and_share)
         assert sorted(gpu for gpu, _, _ in seen.values()) == ["0", "0", "1", "1"]
         assert len({process for _, process, _ in seen.values()} | {os.getpid()}) == 5
-        assert {part for _, _, part in seen.values()} == {"per_process_memory_fraction:0.4500"}
+        assert {part for _, _, part in seen.values()} == {"0.4500"}
+    with open_cluster(replace(settings, children_per_gpu=1)) as cluster:
+        seen = cluster.client.run(_gpu_process_and_share)
+        assert {part for _, _, part in seen.values()} == {None}, "of the cluster before"
+
+
+@pytest.mark.parametrize("visible", ["NoDevFiles", "0,", "0,zero"])
+def test_a_list_of_gpus_that_is_none_is_a_clear_error(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FAKE_GPU, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    message = f"CUDA_VISIBLE_DEVICES: {visible}"
+    with pytest.raises(ClusterError, match=message), open_cluster(ClusterSettings(kind="cuda")):
+        pass
 
 
 @pytest.mark.parametrize("visible", [None, "", "-1"])
@@ -55,7 +69,8 @@ def test_a_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.gpu
-def test_children_share_a_real_gpu_in_processes_of_their_own() -> None:
+def test_children_share_a_real_gpu_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # a user's own
     with open_cluster(ClusterSettings(kind="cuda", children_per_gpu=2)) as cluster:
         seen = cluster.client.run(_gpu_process_and_share)
         assert len({process for _, process, _ in seen.values()}) == cluster.num_workers
@@ -63,13 +78,14 @@ def test_children_share_a_real_gpu_in_processes_of_their_own() -> None:
 
 
 def _gpu_process_and_share() -> tuple[str, int, str | None]:
-    return os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0], os.getpid(), os.environ.get("PYTORCH_ALLOC_CONF")
+    return os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0], os.getpid(), os.environ.get(GPU_SHARE)
 
 
 def _take_three_quarters() -> str:
     """More than one of two children may have of a GPU."""
     import torch
 
+    bound_gpu_memory()
     try:
         torch.empty(torch.cuda.mem_get_info()[1] * 3 // 4, dtype=torch.uint8, device="cuda")
     except torch.OutOfMemoryError as error:

@@ -22,7 +22,7 @@ from cluster.healer import remove_output
 from cluster.open import check_cluster, open_cluster
 from cluster.security import network_security
 from cluster.settings import ClusterSettings, SlurmSettings
-from cluster.slurm import job_arguments
+from cluster.slurm import ONE_GPU, job_arguments
 from cluster.slurm_job import AT_ONCE, SLURMCluster, SlurmJob
 from cluster.worker_setup import OUTPUT, RETIRE_AT
 
@@ -69,9 +69,18 @@ def test_dask_reads_what_its_workers_are_told_from_the_variables_of_a_job() -> N
 def test_a_gpu_job_has_a_worker_of_dask_cuda(tmp_path: Path) -> None:
     assert "export CUDA_VISIBLE_DEVICES=" in script(SlurmSettings(), tmp_path), "a node may have GPUs that are not ours"
     lines = script(SlurmSettings(gpu=True, gpu_directive="--gres=gpu:a100:1", interface="ib0"), tmp_path)
-    assert "#SBATCH --gres=gpu:a100:1" in lines and not any("CUDA_VISIBLE" in line for line in lines)
+    assert "#SBATCH --gres=gpu:a100:1" in lines
     assert " -m dask_cuda.cli tcp://10.0.0.1:1 --name wavenas-0 --nthreads 1 " in lines[-1]
     assert lines[-1].endswith(" --interface ib0") and "--nanny" not in lines[-1]
+    assert [line for line in lines if "CUDA_VISIBLE" in line] == [ONE_GPU]
+
+
+@pytest.mark.parametrize(("given", "seen"), [("3", "3"), ("MIG-a,MIG-b", "MIG-a"), ("2,3", "2"), ("", ""), (None, "0")])
+def test_a_worker_sees_one_gpu_however_many_a_job_has(given: str | None, seen: str) -> None:
+    environment = {"PATH": os.environ["PATH"], **({} if given is None else {"CUDA_VISIBLE_DEVICES": given})}
+    script = f"{ONE_GPU}\nprintenv CUDA_VISIBLE_DEVICES"
+    told = subprocess.run(["bash", "-c", script], env=environment, capture_output=True)
+    assert told.stdout.decode().strip() == seen
 
 
 def test_a_site_can_change_the_script(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from models.presets import figure7, nascell
 from tasks.cuda_graphs import recorded
-from tasks.device import free_memory
+from tasks.device import free_memory, prepare_process
 from tasks.image_child import train_image_child
 from tasks.language_child import train_language_child
 from tasks.records import Training, Trial
@@ -43,6 +43,12 @@ def trial(tmp_path: Path) -> Trial:
         reward_power=1.0,
         language=LanguageSettings(hidden_units=24, epochs=2, batch_size=4, steps=7, init_range=0.3),
     )
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_worker() -> None:
+    """Kernels that give the same bits again."""
+    prepare_process(torch.get_num_threads())
 
 
 def train_image(trial: Trial) -> Training:

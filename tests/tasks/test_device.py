@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tasks.device import is_out_of_memory, pick_device, pick_precision, prepare_process
+from tasks.device import is_device_failure, is_out_of_memory, pick_device, pick_precision, prepare_process
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def test_a_process_gets_as_many_threads_as_asked(threads: int, restored_threads:
     prepare_process(threads)
     assert torch.get_num_threads() == threads
     assert torch.backends.cudnn.deterministic
-    assert not torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.benchmark and not torch.backends.cudnn.allow_tf32
 
 
 def test_an_allocation_that_torch_cannot_make_is_out_of_memory() -> None:
@@ -47,5 +47,13 @@ def test_an_allocation_that_torch_cannot_make_is_out_of_memory() -> None:
 def test_other_errors_are_not_out_of_memory() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    for message in (
+        "CUDA driver error: out of memory",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ):
+        assert is_out_of_memory(RuntimeError(message)) and not is_device_failure(RuntimeError(message)), message
+    assert is_device_failure(RuntimeError("CUDA driver error: an illegal memory access was encountered"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("token 9 for size"))

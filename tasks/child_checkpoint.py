@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import time
-from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from tasks.records import Epoch, Trial
-from tasks.sealed import seal, unseal
+from tasks.sealed import unseal, write_sealed
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,10 @@ class ChildCheckpoint:
         self._retire_at = float(os.environ.get(RETIRE_AT, "inf"))
 
     def restore(self) -> list[Epoch]:
-        """Take up a checkpoint of the same trial; the epochs it had. A file that cannot be read is as good as none."""
+        """Take up a checkpoint of the same trial; the epochs it had. One that cannot be taken up is as good as none."""
         if not self._path or not self._path.is_file():
             return []
+        before = {name: deepcopy(part.state_dict()) for name, part in self._parts.items()}
         try:
             whole = io.BytesIO(unseal(self._path.read_bytes()))
             content = torch.load(whole, map_location="cpu", weights_only=True)
@@ -60,10 +61,12 @@ class ChildCheckpoint:
                 self._generator.set_state(content["generator"])
             return [Epoch(**epoch) for epoch in content["epochs"]]
         except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError, OSError):
+            for name, part in self._parts.items():  # some of which may have been taken up
+                part.load_state_dict(before[name])
             return []
 
     def save_when_due(self, epochs: list[Epoch]) -> None:
-        """Write, aside and renamed: two copies of a child may be at work, and write the same.
+        """Write, if it is time: two copies of a child may be at work, and write the same.
 
         A child whose state cannot be written, as on a full disk, is trained on without.
         """
@@ -78,18 +81,9 @@ class ChildCheckpoint:
             "generator": self._generator.get_state() if self._generator is not None else None,
             "epochs": [asdict(epoch) for epoch in epochs],
         }
-        state = io.BytesIO()
-        torch.save(content, state)
-        aside = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self._path.parent.mkdir(exist_ok=True)
-            with aside.open("wb") as file:
-                file.write(seal(state.getvalue()))
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self._path)
+            write_sealed(self._path, content)
         except OSError as error:
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
         self._saved_at = time.monotonic()

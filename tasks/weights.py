@@ -1,28 +1,20 @@
 """The weights that a training ended with, for what comes after it."""
 
 import io
-import os
 import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from tasks.sealed import seal, unseal
+from tasks.sealed import unseal, write_sealed
 
 
 def save_weights(path: str, network: nn.Module) -> None:
-    """Write a network's weights, sealed, aside and renamed. The file holds tensors alone."""
+    """Write a network's weights, sealed. The file holds tensors alone. Raises OSError."""
     place = Path(path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_suffix(f".{os.getpid()}.tmp")
-    state = io.BytesIO()
-    torch.save(network.state_dict(), state)
-    with aside.open("wb") as file:
-        file.write(seal(state.getvalue()))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(place)
+    write_sealed(place, network.state_dict())
 
 
 def load_weights(path: str, network: nn.Module) -> None:

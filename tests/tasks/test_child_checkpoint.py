@@ -58,6 +58,17 @@ def test_another_trials_or_a_damaged_file_counts_as_none(trial: Trial) -> None:
     assert torch.equal(network.weight, before)
 
 
+def test_what_fits_in_part_leaves_nothing_behind(trial: Trial) -> None:
+    network, optimizer, generator = parts(1)
+    step(network, optimizer, generator)
+    ChildCheckpoint(trial, generator, network=network, optimizer=optimizer).save_when_due(EPOCHS)
+    fresh, _, other = parts(2)
+    before = fresh.weight.detach().clone()
+    groups = torch.optim.SGD([{"params": [weight]} for weight in fresh.parameters()], lr=0.1)
+    assert ChildCheckpoint(trial, other, network=fresh, optimizer=groups).restore() == []
+    assert torch.equal(fresh.weight, before) and not groups.state
+
+
 @pytest.mark.parametrize(("left", "kept"), [(3_600.0, False), (7.0, False), (5.0, True), (-1.0, True)])
 def test_a_child_is_kept_after_each_epoch_before_its_worker_retires(
     left: float, kept: bool, trial: Trial, monkeypatch: pytest.MonkeyPatch

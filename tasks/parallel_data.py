@@ -8,21 +8,44 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from models.beam_search import END
 from tasks.text_data import PADDING
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Sentences, each the numbers of its words (words,) in int64, and their translations."""
+class Sentences:
+    """Sentences one after the other, as millions of them fit into memory; where they begin is known on the CPU."""
 
-    source: tuple[Tensor, ...]
-    target: tuple[Tensor, ...]
+    words: Tensor  # (words + 2,) in int32 on the device: END and what pads come last
+    starts: Tensor  # (sentences,)
+    lengths: Tensor  # (sentences,), without END
+
+    def side_by_side(self, rows: Tensor) -> Tensor:
+        """Sentences [time, batch] in int64 on the device, each with END after it, padded to the longest."""
+        lengths, end = self.lengths[rows], len(self.words) - 2
+        times = torch.arange(int(lengths.max()) + 1)[:, None]
+        places = torch.where(times < lengths, self.starts[rows] + times, end + (times > lengths).long())
+        return self.words[places.to(self.words.device)].long()
+
+
+def sentences(words: np.ndarray, ends: np.ndarray, padding: int, device: torch.device) -> Sentences:
+    """Sentences on a device from their words (words,) and where each ends among them (sentences,)."""
+    last = torch.from_numpy(ends.astype(np.int64))
+    starts = torch.cat([last.new_zeros(1), last[:-1]])
+    stored = torch.from_numpy(np.append(words, (END, padding)).astype(np.int32)).to(device)
+    return Sentences(stored, starts, last - starts)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sentences and their translations."""
+
+    source: Sentences
+    target: Sentences
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.source.starts)
 
 
 @dataclass(frozen=True)
@@ -57,10 +80,9 @@ def load_parallel(data_path: str, device: torch.device) -> ParallelData:
 def load_pairs(data_path: str, split: str, device: torch.device) -> Pairs:
     """The pairs of one split."""
     sides = []
-    for side in ("source", "target"):
+    for side, padding in (("source", END), ("target", PADDING)):
         words, ends = (_load(Path(data_path), f"{split}_{side}{part}") for part in ("", "_ends"))
-        flat = torch.from_numpy(words.astype(np.int64)).to(device)
-        sides.append(torch.tensor_split(flat, torch.from_numpy(ends[:-1])))
+        sides.append(sentences(words, ends, padding, device))
     return Pairs(*sides)
 
 
@@ -68,9 +90,8 @@ def batches(pairs: Pairs, batch_size: int, generator: torch.Generator | None = N
     """Each pair once, with others of similar length; with a generator in random company and order."""
     count = len(pairs)
     order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    lengths = torch.tensor([[len(words) for words in side] for side in (pairs.source, pairs.target)])
-    for side in lengths:  # by the target's length, equals by the source's
-        order = order[side[order].argsort(stable=True)]
+    for side in (pairs.source, pairs.target):  # by the target's length, equals by the source's
+        order = order[side.lengths[order].argsort(stable=True)]
     parts = torch.split(order, batch_size)
     turns = range(len(parts)) if generator is None else torch.randperm(len(parts), generator=generator).tolist()
     for turn in turns:
@@ -79,16 +100,9 @@ def batches(pairs: Pairs, batch_size: int, generator: torch.Generator | None = N
 
 def batch_of(pairs: Pairs, rows: Tensor) -> Batch:
     """The pairs of some rows side by side, padded to the longest."""
-    sources = [_with_end(pairs.source[row]) for row in rows]
-    targets = [_with_end(pairs.target[row]) for row in rows]
-    lengths = torch.tensor([len(source) for source in sources], device=sources[0].device)
-    padded = pad_sequence(targets, padding_value=PADDING)
-    inputs = torch.cat([torch.full_like(padded[:1], END), padded[:-1]]).clamp_min(END)
-    return Batch(rows, pad_sequence(sources, padding_value=END), lengths, inputs, padded)
-
-
-def _with_end(words: Tensor) -> Tensor:
-    return torch.cat([words, words.new_full((1,), END)])
+    source, targets = pairs.source.side_by_side(rows), pairs.target.side_by_side(rows)
+    inputs = torch.cat([torch.full_like(targets[:1], END), targets[:-1]]).clamp_min(END)
+    return Batch(rows, source, (pairs.source.lengths[rows] + 1).to(source.device), inputs, targets)
 
 
 def _load(folder: Path, name: str) -> np.ndarray:

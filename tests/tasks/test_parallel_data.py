@@ -1,16 +1,19 @@
+import numpy as np
 import torch
 
-from tasks.parallel_data import Pairs, batch_of, batches
+from models.beam_search import END
+from tasks.parallel_data import Pairs, batch_of, batches, sentences
 from tasks.text_data import PADDING
 
 
 def pairs(*lengths: tuple[int, int]) -> Pairs:
     """Sentences of some lengths and translations of others; the words of pair n are 10·n, 10·n + 1, …"""
-    source, target = (
-        tuple(torch.arange(10 * number, 10 * number + length[side]) for number, length in enumerate(lengths, start=1))
-        for side in (0, 1)
-    )
-    return Pairs(source, target)
+    sides = []
+    for side, padding in enumerate((END, PADDING)):
+        words = [10 * n + place for n, length in enumerate(lengths, start=1) for place in range(length[side])]
+        ends = np.cumsum([length[side] for length in lengths])
+        sides.append(sentences(np.array(words), ends, padding, torch.device("cpu")))
+    return Pairs(*sides)
 
 
 def test_a_batch_is_padded_and_shifted() -> None:

@@ -13,9 +13,11 @@ import tasks.translation_child
 from models.beam_search import END
 from models.presets import nascell
 from models.translation_model import TranslationModel, TranslationSizes
+from tasks import parallel_data
 from tasks.parallel_data import Batch, Pairs, load_parallel
 from tasks.records import Epoch, Training, Trial
 from tasks.settings import ChildSettings, DataSettings, SpaceSettings
+from tasks.text_data import PADDING
 from tasks.translation_child import (
     HeldOutPairs,
     evaluate_pairs,
@@ -139,11 +141,15 @@ def test_padding_is_no_part_of_the_loss() -> None:
     torch.manual_seed(0)
     model = TranslationModel(nascell(), 6, TranslationSizes(WORDS, WORDS, 5, 2, 2), init_range=0.5)
     source, target = sentences(9)
-    pairs = Pairs(tuple(map(torch.tensor, source)), tuple(map(torch.tensor, target)))
+    one_after_the_other = (
+        parallel_data.sentences(np.concatenate(side), np.cumsum([*map(len, side)]), padding, torch.device("cpu"))
+        for side, padding in ((source, END), (target, PADDING))
+    )
+    pairs = Pairs(*one_after_the_other)
     alone = evaluate_pairs(model, pairs, 1, torch.float32)
     assert evaluate_pairs(model, pairs, 9, torch.float32) == pytest.approx(alone, rel=1e-5)
     total, count = 0.0, 0
-    for words, said in zip(pairs.source, pairs.target, strict=True):
+    for words, said in zip(map(torch.tensor, source), map(torch.tensor, target), strict=True):
         ended = torch.cat([said, torch.tensor([END])])
         with torch.no_grad():
             logits = model(

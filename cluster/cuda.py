@@ -17,10 +17,10 @@ from cluster.errors import ClusterError
 from cluster.gpus import num_gpus
 from cluster.local import check_workers
 from cluster.settings import ClusterSettings
-from cluster.worker_setup import GPU_SHARE
 
 NO_GPU = "cluster.kind = 'cuda': no GPU visible (CUDA_VISIBLE_DEVICES: {}); without one, use --cluster local"
 START_SECONDS = 300
+GPU_SHARE = "WAVENAS_GPU_SHARE"  # variable with a worker's part of a GPU's memory; those of torch may be the user's own
 SHARED = 0.9  # of a GPU's memory is for the children that share it; the rest is for what CUDA keeps per process
 
 

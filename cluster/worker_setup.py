@@ -10,7 +10,6 @@ from typing import Any
 
 OUTPUT = "WAVENAS_WORKER_OUTPUT"  # variable with the folder that takes what workers print; unset: where it would go
 RETIRE_AT = "WAVENAS_RETIRE_AT"  # variable with the time, in seconds since 1970, at which a worker hands over
-GPU_SHARE = "WAVENAS_GPU_SHARE"  # variable with the part of a GPU's memory that a worker may take; unset: all
 MOST = 64 * 2**20  # bytes that are kept of it, of each worker
 
 
@@ -48,14 +47,6 @@ async def _retire(worker: Any, at: float) -> None:
         workers=[worker.address], close_workers=False, remove=True, stimulus_id=f"retire-{at}"
     )
     await worker.close(executor_wait=False, reason="its job will end soon")
-
-
-def bound_gpu_memory() -> None:
-    """Take no more of the GPU than this worker's share. Variables of torch's own may be the user's."""
-    if share := os.environ.get(GPU_SHARE):
-        import torch
-
-        torch.cuda.set_per_process_memory_fraction(float(share))
 
 
 def bound_output() -> None:

@@ -72,8 +72,6 @@ class LocalContrastNorm(nn.Module):
         Without a convolution, which autocast would round.
         """
         for size in ((self.window, 1), (1, self.window)):
-            flat = maps.transpose(0, 1)  # (1, batch, height, width): a GPU takes the first axis one by one
-            patches = functional.unfold(flat, size, padding=(size[0] // 2, size[1] // 2))  # (1, batch * window, places)
-            patches = patches.view(len(maps), self.window, -1)
+            patches = functional.unfold(maps, size, padding=(size[0] // 2, size[1] // 2))  # (batch, window, places)
             maps = (self.get_buffer("weights") * patches).sum(1).view_as(maps)
         return maps

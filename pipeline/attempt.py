@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from distributed import get_worker
 from distributed.utils import sync
 
-from cluster.worker_setup import bound_gpu_memory, bound_output
+from cluster.worker_setup import bound_output
 from tasks.records import Trial, TrialResult
 from tasks.trial import run_trial
 
@@ -30,7 +30,6 @@ def train_attempt(attempt: Attempt) -> TrialResult:
     What ended here before is told along with it: this child may take the process down, and their results with it.
     """
     bound_output()
-    bound_gpu_memory()
     worker = get_worker()
     process = f"{socket.gethostname()}:{os.getpid()}"
     message = {

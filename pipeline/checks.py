@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from importlib.util import find_spec
 from random import Random
 from textwrap import shorten
 
@@ -31,11 +32,7 @@ OF_IMAGES = ("split_seed", "upsample", "crop", "flip")  # in data
 def check_configuration(configuration: Configuration) -> None:
     """Raise UserError, with the value and what is allowed."""
     find_own_modules()
-    if (names := foreign_code(configuration)) and (path := in_place_of_ours()):
-        raise UserError(
-            f"{path}: has the name of a package of WaveNAS, so that {names[0]} is not looked for beside it;"
-            " rename it, or begin in another folder"
-        )
+    _check_folder(configuration)
     try:
         check_cluster(configuration.cluster)
         SearchSpace(configuration.space.function, configuration.space.options).check_options()
@@ -46,6 +43,18 @@ def check_configuration(configuration: Configuration) -> None:
     _check_combinations(configuration)
     _check_unread(configuration)
     _try_space(configuration)
+
+
+def _check_folder(configuration: Configuration) -> None:
+    """Refuse a user's own module that is not looked for, since one beside it has the name of a package of ours."""
+    if (path := in_place_of_ours()) is None:
+        return
+    for name in foreign_code(configuration):
+        if find_spec(name.partition(":")[0].partition(".")[0]) is None:
+            raise UserError(
+                f"{path}: has the name of a package of WaveNAS, so that {name} is not looked for beside it;"
+                " rename it, or begin in another folder"
+            )
 
 
 def _check_task(name: str) -> None:

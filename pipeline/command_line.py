@@ -132,13 +132,13 @@ def report(folder: RunFolder) -> None:
     """Make a run's report again from its tables."""
     with exit_codes():
         from pipeline.files import writing
-        from pipeline.foreign_code import without_foreign_code
         from pipeline.report import write_report
         from pipeline.run_folder import open_run
+        from pipeline.trust import with_trusted_code
 
         paths, configuration = open_run(folder)
         with writing(paths.report):
-            page, *files = write_report(paths, without_foreign_code(configuration))
+            page, *files = write_report(paths, with_trusted_code(paths, configuration))
         typer.echo(f"{page}\nand its {len(files)} figures, tables of numbers and texts beside it")
 
 

@@ -10,7 +10,7 @@ from models.space import load_function
 from pipeline.configuration import Configuration
 from tasks.settings import SpaceSettings
 
-OURS = ("pipeline", "tasks", "models", "cluster")  # packages
+PACKAGES = ("pipeline", "tasks", "models", "cluster")  # ours
 
 
 def find_own_modules() -> None:
@@ -27,7 +27,7 @@ def in_place_of_ours() -> Path | None:
     here, home = Path.cwd(), Path(__file__).resolve().parents[1]
     if here.resolve() == home:
         return None
-    places = (here / f"{name}{ending}" for name in OURS for ending in ("", ".py"))
+    places = (here / f"{name}{ending}" for name in PACKAGES for ending in ("", ".py"))
     return next((place for place in places if place.exists()), None)
 
 

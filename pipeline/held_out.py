@@ -45,7 +45,7 @@ def evaluate_once(study: Study, training: Planned, row: Row) -> Row:
     try:
         loss, metric = _evaluate(study, trial)
     except BaseException as error:
-        study.record({**marker, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        study.record({**marker, "status": "failed", "error": f"{type(error).__name__}: {error}".rstrip(": ")})
         raise
     tested = {
         **marker, "status": "ok", "test_loss": loss, "test_metric": metric, "seconds": time.monotonic() - started,

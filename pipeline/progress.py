@@ -25,8 +25,8 @@ from tasks.records import COUNTED
 log = logging.getLogger("wavenas")
 COLLAPSE_SHARE = 0.9  # a policy has collapsed if so many of its children are duplicates,
 NEGATIVE = (
-    "A reward is below 0, which is what a child that diverges gets: the policy learns to diverge. Let the task return a"
-    " metric that is larger the better, from 0 on, or a loss with search.reward_power=-1."
+    "A reward is below 0. A child that diverges gets 0, which is more: a policy learns to diverge. Let the task return"
+    " a metric that is larger the better, from 0 on, or a loss with search.reward_power=-1."
 )
 LINE_SHARE = 0.01  # of the time so far passes at least between two lines in a batch job
 COLLAPSE_WAVES, COLLAPSE_CHILDREN = 5, 40  # looking back over so many waves and children
@@ -56,7 +56,7 @@ class Progress:
         self._console, self._name, self._total, self._clock = console, name, total, clock
         rewards = so_far.rewards
         self._count, self._sum, self._best = len(rewards), sum(rewards), max(rewards, default=-math.inf)
-        self._negative = False  # whether a reward was
+        self._negative = min(rewards, default=0.0) < 0  # whether a reward was, and the user has been told
         self._done = so_far.statuses.total()
         self._failures = Counter({name: n for name, n in so_far.statuses.items() if name not in COUNTED})
         self._last = so_far.last

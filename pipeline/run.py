@@ -159,8 +159,9 @@ class Run:
     def report(self) -> list[Path]:
         """Write the report, which replaces an earlier one; its files."""
         from pipeline.report import write_report
+        from pipeline.trust import with_trusted_code
 
-        return write_report(self.paths, without_foreign_code(self.configuration))
+        return write_report(self.paths, with_trusted_code(self.paths, self.configuration))
 
 
 def read_comparison(folder: Path) -> pd.DataFrame:

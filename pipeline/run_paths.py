@@ -77,6 +77,10 @@ class RunPaths:
         """The weights that a training of a stage ended with."""
         return self.kept_weights / f"{fingerprint}.pt"
 
+    def unfinished_weights(self, fingerprint: str) -> Path:
+        """Those of the best epoch so far of a training that has not ended."""
+        return self.kept_weights / f"{fingerprint}.unfinished"
+
     @property
     def workers(self) -> Path:
         """Logs of workers on other machines, and their certificates while the run is going on."""

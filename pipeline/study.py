@@ -76,7 +76,8 @@ class Study:
         self._tables.commit()  # what a kill left in the journal alone
         self._rows = {row["training"]: row for row in read_table(paths, stage).to_pylist()}
         for row in self._rows.values():
-            if row["status"] in COUNTED:  # a kill may have come between a row and the end of its checkpoint
+            trained_again = row["weights"] and not (paths.folder / row["weights"]).exists()
+            if row["status"] in COUNTED and not trained_again:  # a kill came before its checkpoint was deleted
                 paths.training_checkpoint(row["fingerprint"]).unlink(missing_ok=True)
 
     @property
@@ -99,15 +100,13 @@ class Study:
         return [known[training.fingerprint] for training in planned]
 
     def with_weights(self, training: Planned, row: Row) -> tuple[Trial, Row]:
-        """A training's trial with the place of its weights, and its row: trained again where they are not whole.
-
-        Raises RuntimeError where that does not end well.
-        """
+        """A training's trial with the place of its weights, and its row: trained again where they are not whole."""
         weights = self.paths.weights(training.fingerprint)
         try:
             unseal(weights.read_bytes())
         except (OSError, ValueError):
             self.say(f"The weights of training {row['training']} are gone or damaged: it is trained again.")
+            weights.unlink(missing_ok=True)
             (row,) = self.train([training], again=True)
             if row["status"] != "ok":
                 reason = (row["error"] or row["status"]).strip().splitlines()[-1]
@@ -185,7 +184,8 @@ class Study:
     def _placed(self, number: int, training: Planned) -> Trial:
         """The trial under the number of its training, with its places in the run folder, kept after each epoch."""
         checkpoint, weights = (
-            str(place(training.fingerprint).resolve()) for place in (self.paths.training_checkpoint, self.paths.weights)
+            str(place(training.fingerprint).resolve())
+            for place in (self.paths.training_checkpoint, self.paths.unfinished_weights)
         )
         return replace(
             training.trial,
@@ -198,6 +198,8 @@ class Study:
     def _take_in(self, training: Planned, result: TrialResult) -> Row:
         """Make the row and the epochs of a training durable, and drop its checkpoint unless it may be trained on."""
         number, kept, ended = result.trial_id, self.paths.weights(training.fingerprint), result_row(result, 0)
+        if result.status == "ok" and (unfinished := self.paths.unfinished_weights(training.fingerprint)).exists():
+            unfinished.replace(kept)
         row = {
             **{name: ended[name] for name, _, _ in OUTCOME},
             "training": number, "fingerprint": training.fingerprint, "name": training.name, **training.columns,
@@ -208,7 +210,7 @@ class Study:
         epoch_rows = [{"training": number, **asdict(epoch)} for epoch in epochs]
         self._tables.append({self.stage: [row], epochs_of(self.stage): epoch_rows})
         self._rows[number] = row
-        if row["status"] in COUNTED:
+        if row["status"] in (*COUNTED, "timed_out"):  # the latter has no time left
             self.paths.training_checkpoint(training.fingerprint).unlink(missing_ok=True)
         return row
 

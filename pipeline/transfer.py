@@ -119,17 +119,18 @@ def columns_of(cell: NamedCell, settings: Any, repetition: int, data_path: Path)
 
 
 def add_test(
-    study: Study, training: Planned, row: Row, validate: Callable[[Trial], Row], test: Callable[[Trial], Row]
+    study: Study, training: Planned, row: Row, validate: Callable[[Trial, Row], Row], test: Callable[[Trial], Row]
 ) -> Row:
     """A training's row with what two functions tell of its weights, whose place the trial has that they are given.
 
-    `test` looks at the test split, once for each training. That it is opened is made durable first, after `validate`.
-    Where no figure came of it, as when the user interrupts, it may be opened again.
+    `validate` comes first, and is given the row too. `test` looks at the test split, once for each training; that it is
+    opened is durable before. Where no figure came of it, as when the user interrupts, it may be opened again.
     """
     if row["status"] != "ok" or row["test_opened_at"] is not None:
         return row
     trial, again = study.with_weights(training, row)
-    row = {**row, **again, **validate(trial)}
+    row = {**row, **again}
+    row |= validate(trial, row)
     opened = {**row, "test_opened_at": time.time_ns() // 1_000}
     study.record(opened)
     try:

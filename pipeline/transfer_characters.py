@@ -82,7 +82,7 @@ def transfer_to_characters(
     planned = [_planned(cell, configuration, data_path, number) for number in range(seeds) for cell in cells]
     with open_study(paths, configuration, STAGE, console) as study:
         rows = [
-            add_test(study, training, {**UNTESTED, **row}, *_evaluations(study, training, row))
+            add_test(study, training, {**UNTESTED, **row}, _validate, _test_of(study, training))
             for training, row in zip(planned, study.train(planned, retry), strict=True)
         ]
         lines = [
@@ -99,15 +99,15 @@ def _planned(cell: NamedCell, configuration: Configuration, data_path: Path, rep
     return Planned(f"{cell.name}, seed {repetition}", trial, columns, keep_weights=True)
 
 
-def _evaluations(study: Study, training: Planned, row: Row) -> tuple[Callable[[Trial], Row], Callable[[Trial], Row]]:
-    """What tells of the validation split, as the training did, and of the test split."""
+def _validate(_: Trial, row: Row) -> Row:
+    """As the training has told."""
+    return {"validation_bits": bits(math.log(row["metric"]))}
 
-    def validate(_: Trial) -> Row:
-        return {"validation_bits": bits(math.log(row["metric"]))}
 
+def _test_of(study: Study, training: Planned) -> Callable[[Trial], Row]:
     def test(trial: Trial) -> Row:
         with laid_out(study.paths, read_test_split(trial.data, Path(trial.data_path))) as folder:
             loss, _ = study.call(f"test-{training.fingerprint}", evaluate_held_out, HeldOut(trial, folder))
         return {"test_bits": bits(loss)}
 
-    return validate, test
+    return test

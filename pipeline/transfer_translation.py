@@ -99,7 +99,7 @@ class _Evaluation:
     files: ParallelFiles
     fingerprint: str  # of the training
 
-    def validate(self, trial: Trial) -> Row:
+    def validate(self, trial: Trial, _: Row) -> Row:
         return {"validation_bleu": self._translate(trial, "validation")[0]}
 
     def test(self, trial: Trial) -> Row:
@@ -124,10 +124,10 @@ class _Evaluation:
         sentences = [
             sentence_of(hypothesis.words, vocabulary, trial.translation.symbols) for hypothesis in translated.hypotheses
         ]
+        score, signature = bleu(sentences, self.files.lines(split)[1], trial.translation.bleu)
         self._folder.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{sentence}\n" for sentence in sentences)
         write_atomically(self._folder / f"{split}.{self.files.target}", text.encode())
-        score, signature = bleu(sentences, self.files.lines(split)[1], trial.translation.bleu)
         return score, signature, translated.loss
 
 

@@ -15,6 +15,7 @@ from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.files import write_atomically, writing
 from pipeline.foreign_code import find_own_modules, without_foreign_code
+from pipeline.provenance import check_changes
 from pipeline.run_commands import command
 from pipeline.run_paths import RunPaths
 
@@ -46,13 +47,14 @@ def refuse_foreign_code(paths: RunPaths, configuration: Configuration) -> None:
 
 
 def with_trusted_code(paths: RunPaths, configuration: Configuration) -> Configuration:
-    """A configuration for a report: the space is imported where it is ours, or that of a run whose code is trusted.
+    """A configuration for a report: the space is imported where it is ours, or trusted and as it was for the run.
 
     Else, and where it cannot be imported here, architectures are shown as the tables have them.
     """
     if foreign_code(configuration) and _mark(paths.config).exists():
         find_own_modules()
         with suppress(Exception):  # a user's module may raise anything, or not be there
+            check_changes(paths, accept=False)
             for name in configuration.space.functions:
                 load_function(name)
             return configuration

@@ -55,11 +55,12 @@ class ChildCheckpoint:
             content = torch.load(whole, map_location="cpu", weights_only=True)
             if content["trial"] != self._trial:
                 return []
+            epochs = [Epoch(**epoch) for epoch in content["epochs"]]
             for name, part in self._parts.items():
                 part.load_state_dict(content["parts"][name])
             if self._generator is not None:
                 self._generator.set_state(content["generator"])
-            return [Epoch(**epoch) for epoch in content["epochs"]]
+            return epochs
         except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError, OSError):
             for name, part in self._parts.items():  # some of which may have been taken up
                 part.load_state_dict(before[name])

@@ -1,10 +1,12 @@
 """Which device and precision a worker trains in, and what an exhausted memory and a device that failed look like."""
 
 import gc
+import os
 from contextlib import AbstractContextManager
 
 import torch
 
+GPU_SHARE = "WAVENAS_GPU_SHARE"  # variable with the part of a GPU's memory that this process may take; unset: all
 # In the messages of RuntimeErrors that torch has no class of its own for.
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
@@ -42,7 +44,12 @@ def autocast(device: torch.device, precision: torch.dtype, cached: bool = True) 
 
 
 def prepare_process(threads: int) -> None:
-    """Make training repeatable in this process: a fixed number of threads, deterministic kernels, float32 as it is."""
+    """Make training repeatable in this process: a fixed number of threads, deterministic kernels, float32 as it is.
+
+    Where children share a GPU, this one takes no more of its memory than its part.
+    """
+    if (share := os.environ.get(GPU_SHARE)) and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(float(share))
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

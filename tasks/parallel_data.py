@@ -33,7 +33,7 @@ def sentences(words: np.ndarray, ends: np.ndarray, padding: int, device: torch.d
     """Sentences on a device from their words (words,) and where each ends among them (sentences,)."""
     last = torch.from_numpy(ends.astype(np.int64))
     starts = torch.cat([last.new_zeros(1), last[:-1]])
-    stored = torch.from_numpy(np.append(words, (END, padding)).astype(np.int32)).to(device)
+    stored = torch.from_numpy(np.concatenate([words, (END, padding)], dtype=np.int32)).to(device)
     return Sentences(stored, starts, last - starts)
 
 

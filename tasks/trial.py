@@ -92,11 +92,18 @@ def _as_training(outcome: Training | float) -> Training:
         parameters=_as_count(outcome.parameters),
         flops=_as_count(outcome.flops),
         micro_batch=_as_count(outcome.micro_batch),
+        device=_as_text(outcome.device),
+        precision=_as_text(outcome.precision),
+        out_of_memory=_as_text(outcome.out_of_memory),
     )
 
 
 def _as_count(count: int | None) -> int | None:
     return None if count is None else int(count)
+
+
+def _as_text(told: object) -> str | None:
+    return None if told is None else str(told)
 
 
 def _as_epoch(epoch: Epoch) -> Epoch:

@@ -78,7 +78,7 @@ def plot_preferences(space: SearchSpace, samples: Sequence[Row]) -> Plot | None:
     caption = (
         "Left: the share of each option in windows of trials, from the first to the last. Right: at each place of the"
         " sequence (layer or node) in the last quarter of the trials. Inputs: how often a layer reads the one so many"
-        " layers before it, where there is one."
+        f" layers before it, where there is one. Decisions between more than {MOST_OPTIONS} options are left out."
     )
     return Plot("preferences", "What the policy has come to prefer", caption, figure, numbers)
 
@@ -94,6 +94,9 @@ def _count(space: SearchSpace, samples: Sequence[Row], num_windows: int) -> tupl
         for token in sample["tokens"]:
             decision = path.decision
             assert decision is not None, "more tokens than decisions"
+            if (decision.count if isinstance(decision, Anchor) else len(decision.values)) > MOST_OPTIONS:
+                path.take(token)
+                continue
             if isinstance(decision, Anchor):
                 taken = [
                     ((distance, f"{distance} back"), token >> decision.count - distance & 1)
@@ -110,7 +113,7 @@ def _count(space: SearchSpace, samples: Sequence[Row], num_windows: int) -> tupl
     shown = {}
     for name, shares in over_time.items():
         has_alternative = len(shares.options) > 1 or (1, "1 back") in shares.options
-        if has_alternative and len(shares.options) <= MOST_OPTIONS and name in by_place:
+        if has_alternative and name in by_place:
             shown[name] = shares
     return shown, by_place
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cluster.cuda import GPU_SHARE
 from cluster.errors import ClusterError
 from cluster.open import check_cluster, open_cluster
 from cluster.settings import ClusterSettings
-from cluster.worker_setup import GPU_SHARE, bound_gpu_memory
+from tasks.device import prepare_process
 
 FAKE_GPU = "DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC"
 
@@ -85,7 +86,7 @@ def _take_three_quarters() -> str:
     """More than one of two children may have of a GPU."""
     import torch
 
-    bound_gpu_memory()
+    prepare_process(1)
     try:
         torch.empty(torch.cuda.mem_get_info()[1] * 3 // 4, dtype=torch.uint8, device="cuda")
     except torch.OutOfMemoryError as error:

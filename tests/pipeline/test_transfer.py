@@ -199,7 +199,7 @@ class Recorder:
                 raise found
             return {"test_bits": found}
 
-        return add_test(self, None, row, lambda _: {"validation_bits": 2.5}, evaluate)  # type: ignore[arg-type]
+        return add_test(self, None, row, lambda *_: {"validation_bits": 2.5}, evaluate)  # type: ignore[arg-type]
 
 
 def test_that_the_test_split_is_opened_is_durable_before_it_is_read() -> None:
@@ -221,7 +221,11 @@ def test_a_test_split_without_a_figure_may_be_opened_again(reason: BaseException
     assert study.test(diverged, reason) == diverged
 
 
-def test_weights_that_are_gone_are_trained_again_before_the_test(text: Path) -> None:
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_weights_that_are_gone_are_trained_again_before_the_test(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = text / "run"
     test = (text / "test.txt").read_text()
     (text / "test.txt").write_text("of a word that nobody knows")
@@ -232,6 +236,11 @@ def test_weights_that_are_gone_are_trained_again_before_the_test(text: Path) -> 
     (folder / row["weights"]).unlink()
     (text / "test.txt").write_text(test)
     (folder / "test-split").mkdir()  # as a kill would have left it
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.study.Study._take_in", interrupt)  # its weights are written, and it is not done
+        assert "are gone or damaged: it is trained again" in type_in(*command, expected=130)
+    assert not (folder / row["weights"]).exists(), "what a training has not ended with is not tested"
+    assert list((folder / "children").iterdir()), "it goes on from there"
     assert "are gone or damaged: it is trained again" in type_in(*command)
     (tested,) = table(folder, "transfer_characters").to_dict("records")
     assert tested["test_bits"] == pytest.approx(row["validation_bits"], rel=1e-5)

@@ -3,6 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from cluster import cuda
+from tasks import device
 from tasks.device import is_device_failure, is_out_of_memory, pick_device, pick_precision, prepare_process
 
 CPU = torch.device("cpu")
@@ -36,6 +38,16 @@ def test_a_process_gets_as_many_threads_as_asked(threads: int, restored_threads:
     assert torch.get_num_threads() == threads
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark and not torch.backends.cudnn.allow_tf32
+
+
+def test_a_process_takes_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch, restored_threads: None) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", shares.append)
+    monkeypatch.setenv(cuda.GPU_SHARE, "0.45")
+    for there in (False, True):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        prepare_process(1)
+    assert shares == [0.45] and device.GPU_SHARE == cuda.GPU_SHARE
 
 
 def test_an_allocation_that_torch_cannot_make_is_out_of_memory() -> None:

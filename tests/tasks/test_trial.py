@@ -172,7 +172,7 @@ def give_nan_as_a_training(architecture: ConvArchitecture, trial: Trial) -> Trai
 def give_numpys_numbers(architecture: ConvArchitecture, trial: Trial) -> Training:
     some = np.float32(0.25)
     epoch = Epoch(np.int64(0), *[some] * 7)
-    return Training("ok", torch.tensor(0.5), (epoch,), np.int64(7), torch.tensor(9))  # type: ignore[arg-type]
+    return Training("ok", torch.tensor(0.5), (epoch,), np.int64(7), torch.tensor(9), torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
 
 
 def give_no_status(architecture: ConvArchitecture, trial: Trial) -> Training:
@@ -191,7 +191,7 @@ def test_numbers_of_any_library_become_rows() -> None:
     result = run_trial(trial_of(own("give_numpys_numbers")))
     assert (result.status, result.reward) == ("ok", 0.125)
     assert json.loads(journal_line({"results": [result_row(result, 0)], "epochs": epoch_rows(result)})[9:])
-    assert result.training == Training("ok", 0.5, (Epoch(0, *[0.25] * 7),), 7, 9)
+    assert result.training == Training("ok", 0.5, (Epoch(0, *[0.25] * 7),), 7, 9, "cpu", "torch.float32")
 
 
 def test_an_error_can_be_written_whatever_it_names() -> None:

@@ -39,11 +39,11 @@ class Part:
 
 PARTS = {  # all but what is measured alone in 25 minutes
     "start_up": Part(start_up, 1.25),
-    "pipeline": Part(pipeline, 4.5),
+    "pipeline": Part(pipeline, 4.25),
     "controller": Part(controller, 0.75),
-    "image_children": Part(image_children, 1.75),
+    "image_children": Part(image_children, 1.5),
     "recurrent": Part(recurrent, 1.75),
-    "throughput": Part(throughput, 10.25),
+    "throughput": Part(throughput, 10.75),
     "quality": Part(quality, 2.6),
     "small_scale": Part(small_scale, 2.15),
     "scale": Part(scale, 30, alone=True),

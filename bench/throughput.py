@@ -59,16 +59,18 @@ def measure(
         if data and folder is None:
             cases.append({"experiment": name, "absent": no_data(data)})
             continue
-        by_mode: dict[str, list[list[Any]]] = {}  # what its children found, however many workers there were
+        in_waves: list[list[Any]] = []  # what children found, however many workers there were
         for mode, workers in ways:
             configuration = _shorter(name, mode, workers, children, folder)
             case: dict[str, Any] = {
                 "experiment": name, "mode": mode, "workers": workers, "seconds": {}, "shares": {}, "pairs": [],
             }  # fmt: skip
-            results = by_mode.setdefault(mode, [])
-            for _ in range(repeats):
-                _compare(configuration, case, results)
-            cases.append(case | {"equal": all(found == results[0] for found in results), "runs": len(results)})
+            runs = [_compare(configuration, case) for _ in range(repeats)]
+            equal = all(ours == loop for ours, loop in runs)  # an asynchronous search may draw others the next time
+            if mode == "waves":
+                in_waves += [ours for ours, _ in runs]
+                equal = equal and all(found == in_waves[0] for found in in_waves)
+            cases.append(case | {"equal": equal, "runs": 2 * max(len(runs), len(in_waves) * (mode == "waves"))})
     measured = {"part": "throughput", **machine(), "children": children, "cases": cases}
     return measured | {"summary": summary(measured)}
 
@@ -127,8 +129,8 @@ def _shorter(name: str, mode: str, workers: int, children: int, folder: Path | N
     return replace(experiment, search=search, data=data, child=child, language=language, cluster=cluster)
 
 
-def _compare(configuration: Configuration, case: dict[str, Any], results: list[list[Any]]) -> None:
-    """A search, then its children again in a loop: adds seconds to the case, what they found to results."""
+def _compare(configuration: Configuration, case: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """What a search found, and what its children found again in a loop; adds their seconds to the case."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         start_run(folder, configuration, Console(quiet=True))
@@ -142,14 +144,14 @@ def _compare(configuration: Configuration, case: dict[str, Any], results: list[l
             (end - seconds, end) for end, seconds in zip(rows.ended_at.astype("int64") / 1e6, rows.seconds, strict=True)
         ]
         _time(case, OURS, spans)
-        results.append([*rows.reward.tolist(), *epochs.validation_metric.tolist()])
+        found_by_search = [*rows.reward.tolist(), *epochs.validation_metric.tolist()]
         wave = configuration.wave_size if case["mode"] == "waves" else len(trials)
         ended = _loop([trials[first : first + wave] for first in range(0, len(trials), wave)], case["workers"])
         metrics = [epoch.validation_metric for _, found in ended if found.training for epoch in found.training.epochs]
         _time(case, LOOPS[case["mode"]], [(end - found.seconds, end) for end, found in ended])
-        results.append([*(found.reward for _, found in ended), *metrics])
-        if case["workers"] == 1:
+        if case["workers"] == 1 and not case["pairs"]:
             case["pairs"] += _pairs(trials)
+    return found_by_search, [*(found.reward for _, found in ended), *metrics]
 
 
 def _loop(waves: list[list[Trial]], workers: int) -> list[tuple[float, TrialResult]]:

@@ -11,7 +11,7 @@ from models.architecture import architecture_hash, to_json
 from models.space import Choice, Path, SearchSpace, load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
-from pipeline.foreign_code import find_own_modules, in_place_of_ours
+from pipeline.foreign_code import find_own_modules, in_place_of_ours, module_of
 from pipeline.trust import foreign_code
 from tasks.settings import (
     IMAGE_TASK,
@@ -50,7 +50,7 @@ def _check_folder(configuration: Configuration) -> None:
     if (path := in_place_of_ours()) is None:
         return
     for name in foreign_code(configuration):
-        if find_spec(name.partition(":")[0].partition(".")[0]) is None:
+        if find_spec(module_of(name)) is None:
             raise UserError(
                 f"{path}: has the name of a package of WaveNAS, so that {name} is not looked for beside it;"
                 " rename it, or begin in another folder"

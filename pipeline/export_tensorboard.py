@@ -30,9 +30,8 @@ def write_events(paths: RunPaths, folder: Path) -> int:
     if (folder.exists() and not folder.is_dir()) or not all(map(_is_ours, before)):
         raise UserError(f"--to {folder}: allowed is a new or an empty folder, or one that this command has written")
     count = 0
-    with SummaryWriter(
-        folder, purge_step=0, filename_suffix=OURS
-    ) as writer:  # what was shown from step 0 on is forgotten
+    # what was shown from step 0 on is forgotten
+    with SummaryWriter(folder, purge_step=0, filename_suffix=OURS) as writer:
         for tag, value, step, time in _figures(paths):
             writer.add_scalar(tag, value, step, walltime=time.timestamp())
             count += 1

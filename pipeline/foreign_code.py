@@ -31,6 +31,11 @@ def in_place_of_ours() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
+def module_of(function: str) -> str:
+    """The module or package that `module:function` is looked for in, without what lies in that."""
+    return function.partition(":")[0].partition(".")[0]
+
+
 def without_foreign_code(configuration: Configuration) -> Configuration:
     """A configuration for who only looks at a run: a space that is not ours is never imported, since anyone can name
     any function in a run folder. Its architectures are shown as the tables have them."""

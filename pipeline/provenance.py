@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.configuration import Configuration, from_dict, setting_differences
 from pipeline.datasets import DIGESTS
 from pipeline.errors import DamagedError, UserError
+from pipeline.foreign_code import module_of
 from pipeline.run_paths import RunPaths
 from pipeline.seals import read_json, write_json
 from tasks.packages import package_versions
@@ -20,9 +21,7 @@ DECISIVE = ("python", "torch", "numpy", "wavenas")  # packages that numbers come
 
 def made_with(configuration: Configuration, data_path: Path | None) -> dict[str, Any]:
     """Versions of packages, and digests of our own code by its folder, of a user's by its module, and of the data."""
-    named = {
-        name.partition(":")[0].partition(".")[0] for name in (*configuration.space.functions, configuration.child.task)
-    }
+    named = {module_of(name) for name in (*configuration.space.functions, configuration.child.task)}
     made = {
         "packages": package_versions(),
         "code": {name: code_digest(name) for name in OURS},

@@ -14,7 +14,7 @@ from models.space import load_function
 from pipeline.configuration import Configuration
 from pipeline.errors import UserError
 from pipeline.files import write_atomically, writing
-from pipeline.foreign_code import find_own_modules, without_foreign_code
+from pipeline.foreign_code import find_own_modules, module_of, without_foreign_code
 from pipeline.provenance import check_changes
 from pipeline.run_commands import command
 from pipeline.run_paths import RunPaths
@@ -25,7 +25,7 @@ OURS = ("models", "tasks")
 def foreign_code(configuration: Configuration) -> list[str]:
     """The functions that a run names and that are not of this project."""
     names = (*configuration.space.functions, configuration.child.task)
-    return [name for name in names if name.partition(":")[0].partition(".")[0] not in OURS]
+    return [name for name in names if module_of(name) not in OURS]
 
 
 def trust(paths: RunPaths, config: Path) -> None:

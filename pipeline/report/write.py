@@ -145,9 +145,10 @@ def _cost_and_failures(paths: RunPaths, configuration: Configuration, results: l
     return cost + html.paragraph(mean if failures else f"{mean} No child failed, diverged or was too large.") + table
 
 
-def remake_report(paths: RunPaths) -> None:
-    """Write the report of a run again, if the folder holds one: after a stage, or a comparison that has it."""
-    if paths.config.exists():
-        paths, configuration = open_run(paths.folder)
-        with writing(paths.report):
-            write_report(paths, with_trusted_code(paths, configuration))
+def remake_report(paths: RunPaths) -> list[Path]:
+    """Write the report of a run again, and return its files; none where the folder holds no run, as of a transfer."""
+    if not paths.config.exists():
+        return []
+    paths, configuration = open_run(paths.folder)
+    with writing(paths.report):
+        return write_report(paths, with_trusted_code(paths, configuration))
